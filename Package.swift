@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableExperimentalFeature("Lifetimes"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .treatAllWarnings(as: .error),
+]
+/// Strict memory safety everywhere but in tests, where macro expansions cannot be marked `unsafe`.
+let strict = settings + [.strictMemorySafety()]
+
+let package = Package(
+    name: "artifact",
+    products: [
+        .library(name: "SafeTensors", targets: ["SafeTensors"]),
+        .executable(name: "artifact", targets: ["ArtifactCLI"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // Each target imports only targets that stand above it.
+        .target(name: "CSystem"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "TensorCore", dependencies: ["CSystem"], swiftSettings: strict),
+        .target(name: "StrictJSON", swiftSettings: strict),
+        .target(
+            name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
+        .target(
+            name: "Integrity", dependencies: ["COpenSSL", "TensorCore", "StrictJSON", "SafeTensors"],
+            swiftSettings: strict),
+        .target(name: "Archives", dependencies: ["CZlib", "TensorCore"], swiftSettings: strict),
+        .target(
+            name: "Checkpoints",
+            dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "Integrity"],
+            swiftSettings: strict),
+        .target(
+            name: "CheckpointFormats",
+            dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints"],
+            swiftSettings: strict),
+        .target(
+            name: "Conversion",
+            dependencies: [
+                "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
+                "CheckpointFormats",
+            ], swiftSettings: strict),
+        .executableTarget(
+            name: "ArtifactCLI",
+            dependencies: [
+                "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
+                "CheckpointFormats", "Conversion",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: strict),
+    ]
+)

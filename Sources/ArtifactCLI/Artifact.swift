@@ -1,0 +1,4 @@
+@main
+struct Artifact {
+    static func main() { print("artifact") }
+}

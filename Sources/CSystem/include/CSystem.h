@@ -1,0 +1,22 @@
+// System calls that Glibc's Swift module hides (they need _GNU_SOURCE), and an interrupt flag.
+#ifndef ARTIFACT_CSYSTEM_H
+#define ARTIFACT_CSYSTEM_H
+
+#include <stdbool.h>
+
+/// renameat2(2) with RENAME_NOREPLACE: fails with EEXIST where `to` exists. Returns 0 or an errno value.
+int csystem_rename_noreplace(const char *from, const char *to);
+
+/// renameat2(2) with RENAME_EXCHANGE: swaps two existing paths in one step. Returns 0 or an errno value.
+int csystem_rename_exchange(const char *from, const char *to);
+
+/// Makes SIGINT, SIGTERM and SIGHUP raise a flag. A second signal ends the process at once.
+void csystem_watch_interrupts(void);
+
+/// The number of the first signal that arrived since `csystem_watch_interrupts`, or 0.
+int csystem_interrupted(void);
+
+/// The number of processors that this process may run on, or 0 where unknown.
+int csystem_processor_count(void);
+
+#endif

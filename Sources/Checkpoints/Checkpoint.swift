@@ -1,0 +1,145 @@
+public import TensorCore
+
+/// A model's weights as a table of lazy tensors, with what stands beside them.
+///
+/// Reading a checkpoint reads headers only; bytes move when a ``TensorSource`` is read.
+public struct Checkpoint: Sendable {
+    /// The format that was found, such as `safetensors` or `pytorch`.
+    public var format: String
+    /// The tensors in the order of the source, each name once.
+    public var tensors: [TensorRecord]
+    /// Text that the source keeps beside its tensors (the `__metadata__` of SafeTensors), in source order.
+    public var metadata: [(key: String, value: String)]
+    /// The files that hold the weights and their indexes.
+    public var files: [SourceFile]
+    /// What the source holds that is not among `tensors`, with the reason.
+    public var skipped: [SkippedItem]
+    /// Oddities.
+    public var warnings: [CheckpointWarning]
+    /// The key of the nested dictionary that was taken as the weights, where the source nests them.
+    public var root: String?
+
+    /// Makes a checkpoint.
+    public init(
+        format: String, tensors: [TensorRecord], metadata: [(key: String, value: String)] = [],
+        files: [SourceFile], skipped: [SkippedItem] = [], warnings: [CheckpointWarning] = [],
+        root: String? = nil
+    ) {
+        self.format = format
+        self.tensors = tensors
+        self.metadata = metadata
+        self.files = files
+        self.skipped = skipped
+        self.warnings = warnings
+        self.root = root
+    }
+}
+
+/// One row of the table: a tensor that can produce its bytes.
+public struct TensorRecord: Sendable {
+    /// The name.
+    public var name: TensorName
+    /// The element type of the bytes that `source` produces.
+    public var dtype: DType
+    /// The dimensions, outermost first; empty for a scalar.
+    public var shape: [UInt64]
+    /// Produces the elements in row-major order, little-endian.
+    public var source: TensorSource
+
+    /// Makes a record. The shape's size must be known not to overflow.
+    public init(name: TensorName, dtype: DType, shape: [UInt64], source: TensorSource) {
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.source = source
+    }
+
+    /// The bytes that the tensor takes when contiguous.
+    public var byteCount: UInt64 { source.byteCount }
+
+    /// The number of elements.
+    public var elementCount: UInt64 { DType.elementCount(of: shape) ?? 0 }
+}
+
+/// A file that was read, and the checks that its own format offers.
+public struct SourceFile: Sendable {
+    /// The path relative to the checkpoint's directory (or the file's name).
+    public var path: String
+    /// The bytes.
+    public var source: any ByteSource
+    /// The open file, to tell whether it changed while it was read; nil for sources that are not files.
+    public var input: InputFile? { source as? InputFile }
+    /// Ranges whose CRC-32 the file itself states, in ascending order, not overlapping.
+    public var checksums: [RangeChecksum]
+
+    /// Makes a source file.
+    public init(path: String, source: any ByteSource, checksums: [RangeChecksum] = []) {
+        self.path = path
+        self.source = source
+        self.checksums = checksums
+    }
+}
+
+/// A CRC-32 (as in zip) that a file states for a range of its own bytes.
+public struct RangeChecksum: Sendable, Hashable {
+    /// The bytes of the file.
+    public var range: Range<UInt64>
+    /// The CRC-32 that they should have.
+    public var crc32: UInt32
+    /// What the range is, such as the name of a zip member.
+    public var label: String
+
+    /// Makes a checksum.
+    public init(range: Range<UInt64>, crc32: UInt32, label: String) {
+        self.range = range
+        self.crc32 = crc32
+        self.label = label
+    }
+}
+
+/// Something in the source that is not exported.
+public struct SkippedItem: Sendable, Hashable {
+    /// Its path in the source: a file name or a key.
+    public var name: String
+    /// Why it is left out, in a few words.
+    public var reason: String
+    /// The tensors in it.
+    public var tensorCount: Int
+
+    /// Makes an item.
+    public init(name: String, reason: String, tensorCount: Int = 0) {
+        self.name = name
+        self.reason = reason
+        self.tensorCount = tensorCount
+    }
+}
+
+extension Checkpoint {
+    /// The groups of tensors that are one and the same piece of storage, each in table order, first groups first.
+    ///
+    /// Tied means: same source bytes, same strides, same dtype and shape. Views that merely overlap are not tied.
+    public var tiedGroups: [[TensorName]] {
+        var order: [TieKey] = []
+        var groups: [TieKey: [TensorName]] = [:]
+        for tensor in tensors {
+            guard let key = TieKey(tensor) else { continue }
+            if groups[key] == nil { order.append(key) }
+            groups[key, default: []].append(tensor.name)
+        }
+        return order.compactMap { key in groups[key].flatMap { $0.count > 1 ? $0 : nil } }
+    }
+}
+
+/// What two tied tensors have in common.
+struct TieKey: Hashable {
+    let identity: TensorSource.Identity
+    let dtype: DType
+    let shape: [UInt64]
+
+    init?(_ tensor: TensorRecord) {
+        guard tensor.byteCount > 0, let identity = tensor.source.identity else { return nil }
+        self.identity = identity
+        dtype = tensor.dtype
+        shape = tensor.shape
+    }
+}

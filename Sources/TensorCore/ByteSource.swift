@@ -1,0 +1,48 @@
+/// Random access to bytes: a file, a remote object, or a stream that is computed when asked for.
+///
+/// A source may be read from several threads at once, has a fixed size, and returns the same bytes each time.
+public protocol ByteSource: Sendable {
+    /// A path or URL, for messages.
+    var name: String { get }
+    /// The size, in bytes.
+    var byteCount: UInt64 { get }
+    /// Fills the whole of `buffer` with the bytes that start at `offset`.
+    ///
+    /// - Throws: ``IOError/Code/unexpectedEnd`` where the source has fewer bytes.
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError)
+}
+
+extension ByteSource {
+    /// The `count` bytes from `offset` as an array, for headers and other small parts.
+    public func bytes(at offset: UInt64, count: Int) throws(IOError) -> [UInt8] {
+        var result = [UInt8](repeating: 0, count: count)
+        var span = result.mutableSpan
+        var raw = MutableRawSpan(_elements: &span)
+        try read(at: offset, into: &raw)
+        return result
+    }
+}
+
+/// Bytes held in memory.
+public struct MemorySource: ByteSource {
+    /// What the bytes are, for messages.
+    public let name: String
+    /// The bytes.
+    public let contents: [UInt8]
+
+    /// Makes a source of `contents`.
+    public init(name: String, contents: [UInt8]) {
+        self.name = name
+        self.contents = contents
+    }
+
+    public var byteCount: UInt64 { UInt64(contents.count) }
+
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
+        guard offset <= byteCount, UInt64(buffer.byteCount) <= byteCount - offset else {
+            throw IOError(.unexpectedEnd, path: name, operation: "read", offset: offset)
+        }
+        let start = Int(offset)
+        copyBytes(from: contents.span.bytesView.extracting(start..<start + buffer.byteCount), to: &buffer)
+    }
+}

@@ -1,0 +1,181 @@
+internal import CSystem
+internal import Glibc
+
+/// Operations on paths. The one place that calls the file system by path.
+public enum FileSystem {
+    /// What stands at a path.
+    public enum Kind: Sendable { case file, directory, symbolicLink, other }
+
+    /// What stands at `path`, or nil where nothing does.
+    ///
+    /// - Parameter followingLinks: whether a symbolic link is looked through.
+    public static func kind(of path: String, followingLinks: Bool = true) throws(IOError) -> Kind? {
+        var status = stat()
+        let result = unsafe followingLinks ? stat(path, &status) : lstat(path, &status)
+        guard result == 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw .system("examine", path)
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: return .file
+        case S_IFDIR: return .directory
+        case S_IFLNK: return .symbolicLink
+        default: return .other
+        }
+    }
+
+    /// The names in a directory in byte order, without `.` and `..`.
+    public static func names(in directory: String) throws(IOError) -> [String] {
+        guard let stream = unsafe opendir(directory) else { throw .system("list", directory) }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(stream) else {
+                if errno != 0 { throw .system("list", directory) }
+                break
+            }
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// All of a small file, refusing one over `limit` bytes.
+    public static func contents(of path: String, limit: Int) throws(IOError) -> [UInt8] {
+        let file = try InputFile(path: path)
+        guard file.byteCount <= UInt64(limit) else {
+            throw IOError(
+                .unreadable, path: path, operation: "read",
+                detail: "it has \(file.byteCount) bytes, more than the \(limit) that such a file may have")
+        }
+        return try file.bytes(at: 0, count: Int(file.byteCount))
+    }
+
+    /// Creates a file that must not exist, writes `bytes` and syncs it.
+    public static func create(_ path: String, contents bytes: [UInt8]) throws(IOError) {
+        let file = try OutputFile(creating: path)
+        try file.write(bytes.span.bytesView, at: 0)
+        try file.synchronize()
+    }
+
+    /// Creates a directory; its parent must exist.
+    public static func createDirectory(_ path: String) throws(IOError) {
+        guard unsafe mkdir(path, 0o777) == 0 else { throw .system("create directory", path) }
+    }
+
+    /// Creates a directory and the parents that it lacks.
+    public static func createDirectories(_ path: String) throws(IOError) {
+        if try kind(of: path) == .directory { return }
+        let parent = Path.parent(of: path)
+        if parent != path { try createDirectories(parent) }
+        guard unsafe mkdir(path, 0o777) == 0 || errno == EEXIST else {
+            throw .system("create directory", path)
+        }
+    }
+
+    /// Brings a directory's entries to stable storage.
+    public static func synchronizeDirectory(_ path: String) throws(IOError) {
+        let fd = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard fd >= 0 else { throw .system("open", path) }
+        defer { close(fd) }
+        // Some file systems refuse fsync on a directory; they keep entries in another way.
+        guard fsync(fd) == 0 || errno == EINVAL else { throw .system("sync", path) }
+    }
+
+    /// Moves `from` to `to`, where nothing may stand. Returns false where something does.
+    public static func moveWithoutReplacing(_ from: String, to: String) throws(IOError) -> Bool {
+        var code = unsafe csystem_rename_noreplace(from, to)
+        if code == EINVAL || code == ENOSYS {
+            if try kind(of: to, followingLinks: false) != nil { return false }
+            code = unsafe rename(from, to) == 0 ? 0 : errno
+        }
+        if code == EEXIST || code == ENOTEMPTY { return false }
+        guard code == 0 else { throw IOError(.system, path: to, operation: "rename to", errno: code) }
+        return true
+    }
+
+    /// Swaps two existing paths in one step. Returns false where the file system cannot.
+    public static func exchange(_ a: String, _ b: String) throws(IOError) -> Bool {
+        let code = unsafe csystem_rename_exchange(a, b)
+        if code == EINVAL || code == ENOSYS { return false }
+        guard code == 0 else { throw IOError(.system, path: b, operation: "replace", errno: code) }
+        return true
+    }
+
+    /// Removes a file, or a directory with all that is in it, never following a link. Nothing there is fine.
+    public static func removeTree(_ path: String) throws(IOError) {
+        switch try kind(of: path, followingLinks: false) {
+        case nil: return
+        case .directory:
+            for name in try names(in: path) { try removeTree(Path.join(path, name)) }
+            guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .system("remove", path) }
+        default:
+            guard unsafe unlink(path) == 0 || errno == ENOENT else { throw .system("remove", path) }
+        }
+    }
+
+    /// A lock on a directory that is given up when the object goes away or the process ends, however it ends.
+    public final class Lock: Sendable {
+        private let descriptor: Int32
+
+        /// Locks `directory`, or returns nil where another process holds it.
+        public init?(directory: String) throws(IOError) {
+            descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw .system("open", directory) }
+            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+                close(descriptor)
+                return nil
+            }
+        }
+
+        deinit { close(descriptor) }
+    }
+}
+
+/// Paths as text, with `/` between components.
+public enum Path {
+    /// `directory` and `name` with one slash between them.
+    public static func join(_ directory: String, _ name: String) -> String {
+        directory.isEmpty || directory == "."
+            ? name : directory.utf8.last == 0x2F ? directory + name : directory + "/" + name
+    }
+
+    /// The path without trailing slashes (but `/` itself stays).
+    public static func normalized(_ path: String) -> String {
+        var result = path[...]
+        while result.utf8.count > 1, result.utf8.last == 0x2F { result = result.dropLast() }
+        return String(result)
+    }
+
+    /// The last component.
+    public static func name(of path: String) -> String {
+        let path = normalized(path)
+        guard let slash = path.utf8.lastIndex(of: 0x2F) else { return path }
+        return String(path[path.utf8.index(after: slash)...])
+    }
+
+    /// The path without its last component: `.` where there is only one.
+    public static func parent(of path: String) -> String {
+        let path = normalized(path)
+        guard let slash = path.utf8.lastIndex(of: 0x2F) else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// True for a name that stays inside the directory it is joined to: relative, without `..`, empty or `.`
+    /// components, backslashes, drive letters, NUL or control bytes.
+    public static func isSafeRelative(_ path: String) -> Bool {
+        guard !path.isEmpty, !path.utf8.contains(where: { $0 < 0x20 || $0 == 0x5C || $0 == 0x7F }) else {
+            return false
+        }
+        let bytes = Array(path.utf8)
+        if bytes.count >= 2, bytes[1] == 0x3A, (bytes[0] | 0x20) >= 0x61, (bytes[0] | 0x20) <= 0x7A {
+            return false
+        }
+        return bytes.split(separator: 0x2F, omittingEmptySubsequences: false).allSatisfy { part in
+            !part.isEmpty && part != [0x2E] && part != [0x2E, 0x2E]
+        }
+    }
+}

@@ -1,0 +1,136 @@
+internal import Glibc
+
+/// A regular file open for reading with `pread`, so that a file that shrinks gives an error and never a signal.
+///
+/// Opening follows symbolic links, does not block on a FIFO, and refuses anything but a regular file.
+public final class InputFile: ByteSource {
+    /// The path it was opened with.
+    public let name: String
+    /// The size when it was opened, in bytes.
+    public let byteCount: UInt64
+    /// What tells this version of the file from another.
+    public let identity: FileIdentity
+    private let descriptor: Int32
+
+    /// Opens the file.
+    public init(path: String) throws(IOError) {
+        let fd = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        guard fd >= 0 else { throw .system("open", path) }
+        var status = stat()
+        guard unsafe fstat(fd, &status) == 0 else {
+            let error = IOError.system("examine", path)
+            close(fd)
+            throw error
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            close(fd)
+            throw IOError(.notRegularFile, path: path, operation: "open")
+        }
+        name = path
+        byteCount = UInt64(status.st_size)
+        identity = FileIdentity(status)
+        descriptor = fd
+    }
+
+    deinit { close(descriptor) }
+
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
+        var done = 0
+        let total = buffer.byteCount
+        while done < total {
+            let at = offset + UInt64(done)
+            let count = unsafe buffer.withUnsafeMutableBytes { bytes in
+                unsafe pread(descriptor, bytes.baseAddress! + done, total - done, off_t(at))
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw .system("read", name, offset: at)
+            }
+            guard count > 0 else {
+                throw IOError(.unexpectedEnd, path: name, operation: "read", offset: at)
+            }
+            done += count
+        }
+    }
+
+    /// Tells the kernel that the file will be read once from start to end.
+    public func adviseSequential() {
+        _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    }
+
+    /// Throws where the open file was changed since it was opened.
+    public func checkUnchanged() throws(IOError) {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { throw .system("examine", name) }
+        guard FileIdentity(status) == identity else {
+            throw IOError(.changedWhileReading, path: name, operation: "read")
+        }
+    }
+}
+
+/// What tells one version of a file from another: device, inode, size and modification time.
+public struct FileIdentity: Sendable, Hashable {
+    let device: UInt64
+    let inode: UInt64
+    let size: Int64
+    let modifiedSeconds: Int
+    let modifiedNanoseconds: Int
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        modifiedSeconds = status.st_mtim.tv_sec
+        modifiedNanoseconds = status.st_mtim.tv_nsec
+    }
+}
+
+/// A new file being written at chosen offsets, from any thread.
+public final class OutputFile: Sendable {
+    /// The path.
+    public let path: String
+    private let descriptor: Int32
+
+    /// Creates the file; it must not exist. The mode is 0666 less the umask.
+    public init(creating path: String) throws(IOError) {
+        let fd = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard fd >= 0 else { throw .system("create", path) }
+        self.path = path
+        descriptor = fd
+    }
+
+    deinit { close(descriptor) }
+
+    /// Writes all of `bytes` at `offset`.
+    public func write(_ bytes: RawSpan, at offset: UInt64) throws(IOError) {
+        var done = 0
+        let total = bytes.byteCount
+        while done < total {
+            let at = offset + UInt64(done)
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe pwrite(descriptor, buffer.baseAddress! + done, total - done, off_t(at))
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw .system("write", path, offset: at)
+            }
+            done += count
+        }
+    }
+
+    /// Brings the contents to stable storage.
+    public func synchronize() throws(IOError) {
+        while fsync(descriptor) != 0 {
+            if errno != EINTR { throw .system("sync", path) }
+        }
+    }
+
+    /// Reserves `byteCount` bytes, so that a full disk is noticed before the work. Ignored where unsupported.
+    public func reserve(byteCount: UInt64) throws(IOError) {
+        guard byteCount > 0 else { return }
+        let code = posix_fallocate(descriptor, 0, off_t(byteCount))
+        if code == ENOSPC || code == EDQUOT || code == EFBIG {
+            throw IOError(.system, path: path, operation: "reserve \(byteCount) bytes for", errno: code)
+        }
+    }
+}
