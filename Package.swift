@@ -34,7 +34,7 @@ let package = Package(
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
         .target(
-            name: "Integrity", dependencies: ["COpenSSL", "TensorCore", "StrictJSON", "SafeTensors"],
+            name: "Integrity", dependencies: ["COpenSSL", "CZlib", "TensorCore", "StrictJSON", "SafeTensors"],
             swiftSettings: strict),
         .target(name: "Archives", dependencies: ["CZlib", "TensorCore"], swiftSettings: strict),
         .target(

@@ -127,3 +127,14 @@ private func reverseBytes(of buffer: inout MutableRawSpan, width: Int) {
         }
     }
 }
+
+extension TensorSource {
+    /// The source that the bytes come from, and the first byte of the tensor or of its storage in it.
+    public var location: (source: any ByteSource, offset: UInt64) {
+        switch self {
+        case .extent(let extent): (extent.source, extent.offset)
+        case .strided(let view): (view.storage.source, view.storage.offset)
+        case .cast(let inner, _, _), .byteSwapped(let inner, _): inner.location
+        }
+    }
+}

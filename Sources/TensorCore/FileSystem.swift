@@ -97,6 +97,26 @@ public enum FileSystem {
         return true
     }
 
+    /// Moves the directory `from` to `to`, where an empty directory stands.
+    public static func moveOverEmptyDirectory(_ from: String, to: String) throws(IOError) {
+        guard unsafe rename(from, to) == 0 else { throw .system("rename to", to) }
+    }
+
+    /// The absolute path of `path` with all links resolved, or nil where it does not exist.
+    public static func resolved(_ path: String) -> String? {
+        guard let buffer = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(buffer) }
+        return unsafe String(cString: buffer)
+    }
+
+    /// The bytes that this process may still write on the file system of `path`, or nil where unknown.
+    public static func availableByteCount(at path: String) -> UInt64? {
+        var status = statvfs()
+        guard unsafe statvfs(path, &status) == 0 else { return nil }
+        let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        return overflow ? nil : bytes
+    }
+
     /// Swaps two existing paths in one step. Returns false where the file system cannot.
     public static func exchange(_ a: String, _ b: String) throws(IOError) -> Bool {
         let code = unsafe csystem_rename_exchange(a, b)

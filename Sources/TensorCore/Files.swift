@@ -124,13 +124,4 @@ public final class OutputFile: Sendable {
             if errno != EINTR { throw .system("sync", path) }
         }
     }
-
-    /// Reserves `byteCount` bytes, so that a full disk is noticed before the work. Ignored where unsupported.
-    public func reserve(byteCount: UInt64) throws(IOError) {
-        guard byteCount > 0 else { return }
-        let code = posix_fallocate(descriptor, 0, off_t(byteCount))
-        if code == ENOSPC || code == EDQUOT || code == EFBIG {
-            throw IOError(.system, path: path, operation: "reserve \(byteCount) bytes for", errno: code)
-        }
-    }
 }

@@ -19,4 +19,7 @@ int csystem_interrupted(void);
 /// The number of processors that this process may run on, or 0 where unknown.
 int csystem_processor_count(void);
 
+/// Raises the limit of open files to the hard limit; sharded models have many.
+void csystem_raise_file_limit(void);
+
 #endif

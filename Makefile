@@ -1,0 +1,59 @@
+# artifact: build, test, try. `make help` lists the targets.
+
+SHELL := /bin/bash
+SWIFT ?= swift
+PYTHON ?= python3
+PREFIX ?= /usr/local
+ARCH ?=
+BUILD := .build
+RELEASE := $(BUILD)/release/artifact
+RELEASE_FLAGS := -c release --static-swift-stdlib --scratch-path $(BUILD) $(if $(ARCH),-Xcc -march=$(ARCH))
+TEST_VENV := .venv-test
+INTEROP_VENV := .venv-interop
+
+.DEFAULT_GOAL := help
+.PHONY: help system build demo test interop bench format lint docs install clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+system: ## Install the system packages that a build needs (apt, needs root)
+	@scripts/system-packages
+
+build: system ## Build the artifact command (release, Swift runtime linked in)
+	$(SWIFT) build $(RELEASE_FLAGS) --product artifact
+	@echo "built $(RELEASE)"
+
+demo: build ## Export a sample checkpoint and verify the result
+	@scripts/demo $(RELEASE)
+
+test: system $(TEST_VENV)/ready ## Install what the tests need and run them all
+	ARTIFACT_TEST_PYTHON=$(CURDIR)/$(TEST_VENV)/bin/python \
+	    $(SWIFT) test --scratch-path $(BUILD)
+
+$(TEST_VENV)/ready: Tests/requirements.txt
+	@scripts/make-venv $(TEST_VENV) Tests/requirements.txt
+
+interop: build $(INTEROP_VENV)/ready ## Check exports against torch, transformers and peft (large downloads)
+	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
+
+$(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
+	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt
+
+bench: build $(INTEROP_VENV)/ready ## Time an export beside torch and cp, on tmpfs
+	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
+
+format: ## Format the Swift sources
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+lint: ## Check the formatting and the documentation comments
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+docs: ## Build the SafeTensors reference into .build/docs
+	@scripts/docs SafeTensors $(BUILD)/docs
+
+install: build ## Install the command, its man page and completions below PREFIX
+	@scripts/install $(RELEASE) "$(DESTDIR)$(PREFIX)"
+
+clean: ## Remove everything that was built
+	rm -rf $(BUILD) .build-* $(TEST_VENV) $(INTEROP_VENV) demo-output

@@ -1,0 +1,123 @@
+internal import Checkpoints
+internal import Conversion
+internal import Integrity
+internal import StrictJSON
+internal import TensorCore
+
+/// What an export made, for people and for programs.
+struct ExportReport {
+    let source: String
+    let destination: String
+    let plan: ExportPlan
+    /// Nil for a dry run.
+    let result: Exporter.Result?
+    let seconds: Double
+
+    private var tensorCount: Int { plan.shards.reduce(0) { $0 + $1.tensors.count } }
+
+    func text(_ style: Style) -> String {
+        var lines: [String] = []
+        let input = plan.checkpoint
+        let root = input.root.map { " under \"\(escapedForDisplay($0))\"" } ?? ""
+        lines.append(
+            "\(style.bold(escapedForDisplay(source)))  \(input.format), "
+                + "\(counted(input.tensors.count, "tensor"))\(root)")
+        lines.append("→ \(style.bold(escapedForDisplay(destination)))")
+        lines += files(style)
+        var notes = Table(.left, .left, .left)
+        for tie in plan.ties { notes.add("tied", "\(tie.dropped)", "is \(tie.kept)") }
+        for name in plan.untied { notes.add("untied", "\(name)", "the config says that it is not tied") }
+        if let dtype = plan.dtype {
+            notes.add("cast", counted(plan.castCount, "tensor"), "to \(dtype.name), nearest even")
+        }
+        for item in plan.skipped {
+            let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""
+            notes.add("left", escapedForDisplay(item.name), item.reason + tensors)
+        }
+        lines += notes.lines(indent: "  ").map(style.dim)
+        lines.append(closing(style))
+        return lines.joined(separator: "\n")
+    }
+
+    private func files(_ style: Style) -> [String] {
+        var table = Table(.left, .right, .left, .left)
+        let digests = Dictionary(
+            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) }, uniquingKeysWith: { first, _ in first })
+        func add(_ name: String, _ size: UInt64, _ what: String) {
+            table.add(
+                escapedForDisplay(name), ByteSize.describe(size), digests[name].map { "\($0.prefix(12))…" } ?? "", what)
+        }
+        for shard in plan.shards {
+            add(shard.fileName, shard.byteCount, counted(shard.tensors.count, "tensor"))
+        }
+        if let index = plan.index { add(index.name, UInt64(index.contents.count), "index") }
+        for item in plan.sideFiles {
+            add(item.file.name, item.source.byteCount, item.file.role.rawValue + (item.isEdited ? ", dtype changed" : ""))
+        }
+        if let manifest = result?.manifest {
+            add(Manifest.fileName, UInt64(manifest.encoded().count), "manifest")
+        }
+        return table.lines(indent: "  ")
+    }
+
+    private func closing(_ style: Style) -> String {
+        let size = ByteSize.describe(plan.byteCount)
+        guard let result else {
+            return "dry run: \(counted(tensorCount, "tensor")), \(size) would be written"
+        }
+        let kept = result.replaced.map { "\nwhat stood there is now at \(escapedForDisplay($0))" } ?? ""
+        return style.green("✓") + " \(counted(tensorCount, "tensor")), \(size) in \(Clock.describe(seconds))\(kept)"
+    }
+
+    var json: JSONValue {
+        var members: [JSONMember] = [
+            .init("schema", .string("artifact.export/v1")), .init("source", .string(source)),
+            .init("destination", .string(destination)), .init("dry_run", .bool(result == nil)),
+            .init("format", .string(plan.checkpoint.format)),
+            .init("tensor_count", .integer(tensorCount)), .init("nbytes", .integer(plan.byteCount)),
+        ]
+        if let root = plan.checkpoint.root { members.append(.init("root", .string(root))) }
+        let digests = Dictionary(
+            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) }, uniquingKeysWith: { first, _ in first })
+        func file(_ name: String, _ size: UInt64, _ role: String) -> JSONValue {
+            var file: [JSONMember] = [
+                .init("path", .string(name)), .init("role", .string(role)), .init("size", .integer(size)),
+            ]
+            if let digest = digests[name] { file.append(.init("sha256", .string(digest))) }
+            return .object(file)
+        }
+        var files = plan.shards.map { file($0.fileName, $0.byteCount, "weights") }
+        if let index = plan.index { files.append(file(index.name, UInt64(index.contents.count), "index")) }
+        files += plan.sideFiles.map { file($0.file.name, $0.source.byteCount, $0.file.role.rawValue) }
+        members.append(.init("files", .array(files)))
+        members.append(
+            .init(
+                "ties",
+                .array(
+                    plan.ties.map {
+                        .object([
+                            .init("name", .string($0.dropped.string)), .init("kept", .string($0.kept.string)),
+                        ])
+                    })))
+        members.append(.init("untied", .array(plan.untied.map { .string($0.string) })))
+        if let dtype = plan.dtype {
+            members.append(
+                .init(
+                    "cast",
+                    .object([.init("dtype", .string(dtype.name)), .init("tensors", .integer(plan.castCount))])))
+        }
+        members.append(.init("skipped", .array(plan.skipped.map(\.json))))
+        members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
+        if let replaced = result?.replaced { members.append(.init("replaced", .string(replaced))) }
+        return .object(members)
+    }
+}
+
+extension SkippedItem {
+    var json: JSONValue {
+        .object([
+            .init("name", .string(name)), .init("reason", .string(reason)),
+            .init("tensors", .integer(tensorCount)),
+        ])
+    }
+}

@@ -1,0 +1,63 @@
+internal import ArgumentParser
+internal import CheckpointFormats
+internal import Checkpoints
+internal import Conversion
+internal import SafeTensors
+internal import StrictJSON
+internal import TensorCore
+
+extension ValidationMode: ExpressibleByArgument {}
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what is in a checkpoint, from its headers.",
+        discussion: """
+            PATH is a weights file or a model directory. Only headers are read, unless --digests asks for the \
+            SHA-256 of each tensor. A refused input ends with exit code 1 (malformed or unsafe) or 3 (unsupported).
+            """)
+
+    @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
+    var path: String
+
+    @Flag(help: "Read every tensor and show the SHA-256 of its contiguous little-endian bytes.")
+    var digests = false
+
+    @Option(help: "How SafeTensors headers are judged.")
+    var validation: ValidationMode = .strict
+
+    @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
+    var root: String?
+
+    @Flag(help: "List every tensor; without it, repeated layers share a line.")
+    var all = false
+
+    @OptionGroup var jobs: JobOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        do {
+            var inspection = try Inspection(
+                path: path, options: ReadOptions(root: root, validation: validation))
+            if digests {
+                let progress = Progress("digesting", total: inspection.byteCount, quiet: output.quiet)
+                defer { progress.finish() }
+                try inspection.computeDigests(
+                    jobs: jobs.jobs, progress: { progress.advance($0) }, isCancelled: isInterrupted)
+            }
+            let report = InspectionReport(inspection)
+            if output.json {
+                Terminal.write(report.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
+                Terminal.print("")
+            } else if !output.quiet {
+                Terminal.print(report.text(Terminal.outputStyle, listsAll: all || digests))
+            }
+        } catch let error as ConversionError {
+            if output.json, case .source(let source) = error {
+                let json = InspectionReport.refusal(source, path: path, validation: validation)
+                Terminal.write(json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
+                Terminal.print("")
+            }
+            throw Exit(error)
+        }
+    }
+}

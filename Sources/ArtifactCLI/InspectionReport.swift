@@ -1,0 +1,216 @@
+internal import Checkpoints
+internal import Conversion
+internal import SafeTensors
+internal import StrictJSON
+internal import TensorCore
+
+/// An inspection, for people and for programs.
+struct InspectionReport {
+    private let inspection: Inspection
+
+    init(_ inspection: Inspection) { self.inspection = inspection }
+
+    private var checkpoint: Checkpoint { inspection.checkpoint }
+
+    // MARK: People
+
+    func text(_ style: Style, listsAll: Bool) -> String {
+        var lines = [style.bold(escapedForDisplay(inspection.path))]
+        lines += summary().lines(indent: "  ")
+        let rows = listsAll ? TensorRow.each(of: inspection) : TensorRow.folded(of: inspection)
+        var table = Table(.left, .left, .left, .right, .left)
+        for row in rows { table.add(row.name, row.dtype, row.shape, row.size, row.digest ?? row.repeats) }
+        if !table.isEmpty { lines += [""] + table.lines(indent: "  ") }
+        var notes = Table(.left, .left, .left)
+        for group in checkpoint.tiedGroups {
+            for name in group.dropFirst() { notes.add("tied", "\(name)", "is \(group[0])") }
+        }
+        for item in checkpoint.skipped + (inspection.model.directory?.left ?? []) {
+            let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""
+            notes.add("left", escapedForDisplay(item.name), item.reason + tensors)
+        }
+        for warning in checkpoint.warnings { notes.add("warning", warning.code, escapedForDisplay(warning.message)) }
+        if !notes.isEmpty { lines += [""] + notes.lines(indent: "  ") }
+        return lines.joined(separator: "\n")
+    }
+
+    private func summary() -> Table {
+        var table = Table(.left, .left)
+        let root = checkpoint.root.map { ", under \"\(escapedForDisplay($0))\"" } ?? ""
+        table.add("format", checkpoint.format + root)
+        if let architecture = inspection.architecture ?? inspection.modelType {
+            table.add("architecture", escapedForDisplay(architecture))
+        }
+        table.add("tensors", grouped(UInt64(checkpoint.tensors.count)))
+        table.add("parameters", grouped(inspection.parameterCount))
+        table.add("size", ByteSize.describe(inspection.byteCount))
+        let dtypes = inspection.dtypes.map { "\($0.dtype.name) \(ByteSize.describe($0.byteCount))" }
+        table.add("dtypes", dtypes.joined(separator: ", "))
+        table.add("files", checkpoint.files.map { escapedForDisplay($0.path) }.joined(separator: ", "))
+        for (key, value) in checkpoint.metadata {
+            let shown = value.utf8.count > 60 ? value.prefix(60) + "…" : value[...]
+            table.add("metadata", "\(escapedForDisplay(key)) = \(escapedForDisplay(String(shown)))")
+        }
+        return table
+    }
+
+    // MARK: Programs
+
+    var json: JSONValue {
+        var members: [JSONMember] = [
+            .init("schema", .string("artifact.inspect/v1")), .init("path", .string(inspection.path)),
+            .init("verdict", .string("accept")), .init("error", .null),
+            .init("warnings", .array(checkpoint.warnings.map(\.json))),
+            .init("format", .string(checkpoint.format)),
+            .init("root", checkpoint.root.map { .string($0) } ?? .null),
+            .init("architecture", inspection.architecture.map { .string($0) } ?? .null),
+            .init("model_type", inspection.modelType.map { .string($0) } ?? .null),
+            .init("tensor_count", .integer(checkpoint.tensors.count)),
+            .init("parameter_count", .integer(inspection.parameterCount)),
+            .init("nbytes", .integer(inspection.byteCount)),
+        ]
+        members.append(
+            .init(
+                "dtypes",
+                .array(
+                    inspection.dtypes.map { dtype in
+                        .object([
+                            .init("dtype", .string(dtype.dtype.name)), .init("tensors", .integer(dtype.tensors)),
+                            .init("parameters", .integer(dtype.elements)),
+                            .init("nbytes", .integer(dtype.byteCount)),
+                        ])
+                    })))
+        members.append(
+            .init(
+                "files",
+                .array(
+                    checkpoint.files.map {
+                        .object([.init("path", .string($0.path)), .init("size", .integer($0.source.byteCount))])
+                    })))
+        members.append(
+            .init("metadata", .object(checkpoint.metadata.map { .init($0.key, .string($0.value)) })))
+        members.append(
+            .init(
+                "tied", .array(checkpoint.tiedGroups.map { .array($0.map { .string($0.string) }) })))
+        members.append(.init("tensors", .array(tensors)))
+        let side = inspection.model.directory?.sideFiles ?? []
+        members.append(
+            .init(
+                "side_files",
+                .array(
+                    side.map {
+                        .object([.init("name", .string($0.name)), .init("role", .string($0.role.rawValue))])
+                    })))
+        let skipped = checkpoint.skipped + (inspection.model.directory?.left ?? [])
+        members.append(.init("skipped", .array(skipped.map(\.json))))
+        return .object(members)
+    }
+
+    private var tensors: [JSONValue] {
+        let paths = Dictionary(
+            checkpoint.files.map { ($0.source.name, $0.path) }, uniquingKeysWith: { first, _ in first })
+        return checkpoint.tensors.enumerated().map { index, tensor in
+            let location = tensor.source.location
+            var members: [JSONMember] = [
+                .init("name", .string(tensor.name.string)), .init("dtype", .string(tensor.dtype.name)),
+                .init("shape", .array(tensor.shape.map { .integer($0) })),
+                .init("nbytes", .integer(tensor.byteCount)),
+                .init("file", .string(paths[location.source.name] ?? location.source.name)),
+                .init("offset", .integer(location.offset)),
+            ]
+            if let digests = inspection.digests, index < digests.count {
+                members.append(.init("sha256", .string(digests[index].hex)))
+            }
+            return .object(members)
+        }
+    }
+
+    /// The JSON for an input that was refused.
+    static func refusal(_ error: CheckpointError, path: String, validation: ValidationMode) -> JSONValue {
+        var members: [JSONMember] = [
+            .init("class", .string(error.class.rawValue)), .init("code", .string(error.code)),
+            .init("message", .string(error.message)), .init("file", .string(error.file)),
+            .init("offset", error.offset.map { .integer($0) } ?? .null),
+        ]
+        if let member = error.member { members.append(.init("member", .string(member))) }
+        if let tensor = error.tensor { members.append(.init("tensor", .string(tensor.string))) }
+        if let global = error.global { members.append(.init("global", .string(global))) }
+        return .object([
+            .init("schema", .string("artifact.inspect/v1")), .init("path", .string(path)),
+            .init("verdict", .string("reject")), .init("error", .object(members)),
+            .init("warnings", .array([])),
+        ])
+    }
+}
+
+/// A line of the table of tensors.
+struct TensorRow {
+    var name: String
+    var dtype: String
+    var shape: String
+    var size: String
+    var repeats = ""
+    var digest: String?
+
+    /// One line a tensor.
+    static func each(of inspection: Inspection) -> [TensorRow] {
+        inspection.checkpoint.tensors.enumerated().map { index, tensor in
+            var row = TensorRow(tensor)
+            row.digest = inspection.digests.flatMap { index < $0.count ? $0[index].hex : nil }
+            return row
+        }
+    }
+
+    /// Tensors whose names differ in one number only and that are alike share a line: `layers.{0…31}.up.weight`.
+    static func folded(of inspection: Inspection) -> [TensorRow] {
+        struct Group {
+            var row: TensorRow
+            var pattern: [Substring]
+            var numbers: [Int]
+            var byteCount: UInt64
+        }
+        var groups: [Group] = []
+        var known: [String: Int] = [:]
+        for tensor in inspection.checkpoint.tensors {
+            let parts = tensor.name.description.split(separator: ".", omittingEmptySubsequences: false)
+            let place = parts.firstIndex { Int($0) != nil }
+            var pattern = parts
+            if let place { pattern[place] = "#" }
+            let key = "\(pattern.joined(separator: ".")) \(tensor.dtype.name) \(tensor.shape)"
+            let number = place.flatMap { Int(parts[$0]) }
+            if let number, let index = known[key] {
+                groups[index].numbers.append(number)
+                groups[index].byteCount += tensor.byteCount
+            } else {
+                known[key] = groups.count
+                groups.append(
+                    Group(
+                        row: TensorRow(tensor), pattern: pattern, numbers: number.map { [$0] } ?? [],
+                        byteCount: tensor.byteCount))
+            }
+        }
+        return groups.map { group in
+            guard group.numbers.count > 1 else { return group.row }
+            var row = group.row
+            let range = "{\(describe(group.numbers.sorted()))}"
+            row.name = group.pattern.map { $0 == "#" ? range : String($0) }.joined(separator: ".")
+            row.size = ByteSize.describe(group.byteCount)
+            row.repeats = "×\(group.numbers.count)"
+            return row
+        }
+    }
+
+    private static func describe(_ numbers: [Int]) -> String {
+        let isRun = zip(numbers, numbers.dropFirst()).allSatisfy { $1 == $0 + 1 }
+        if isRun, let first = numbers.first, let last = numbers.last { return "\(first)…\(last)" }
+        let shown = numbers.prefix(8).map(String.init).joined(separator: ",")
+        return numbers.count > 8 ? shown + ",…" : shown
+    }
+
+    private init(_ tensor: TensorRecord) {
+        name = tensor.name.description
+        dtype = tensor.dtype.name
+        shape = "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
+        size = ByteSize.describe(tensor.byteCount)
+    }
+}

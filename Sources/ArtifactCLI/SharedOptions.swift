@@ -1,0 +1,21 @@
+internal import ArgumentParser
+internal import TensorCore
+
+/// Options that every command has.
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print the result as JSON on standard output.")
+    var json = false
+
+    @Flag(name: .shortAndLong, help: "Print errors only (and the JSON that --json asks for).")
+    var quiet = false
+}
+
+/// How many threads work.
+struct JobOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: "Threads to use (default: one a processor).")
+    var jobs: Int = Workers.processorCount
+
+    func validate() throws {
+        guard (1...1024).contains(jobs) else { throw ValidationError("--jobs takes a number from 1 to 1024") }
+    }
+}

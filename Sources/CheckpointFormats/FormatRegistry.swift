@@ -1,0 +1,139 @@
+public import Checkpoints
+internal import SafeTensors
+public import TensorCore
+
+/// A kind of weights file that can be read. A new format is a folder with one of these and a line below.
+public protocol CheckpointFormat: Sendable {
+    /// The identifier, such as `pytorch`.
+    var name: String { get }
+    /// One line for people.
+    var summary: String { get }
+    /// Whether a file that begins with these bytes (up to 64) is of this format, or is its business to refuse.
+    func recognizes(_ head: [UInt8], fileName: String) -> Bool
+    /// Reads the headers of a file.
+    ///
+    /// - Parameters:
+    ///   - file: the file.
+    ///   - path: how the file is named in the table.
+    ///   - options: the caller's choices.
+    func read(
+        _ file: InputFile, path: String, options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint
+}
+
+/// What a caller can choose about reading.
+public struct ReadOptions: Sendable {
+    /// The key of the nested dictionary that holds the weights, with dots between levels; nil to find it.
+    public var root: String?
+    /// How strictly SafeTensors headers are judged.
+    public var validation: ValidationMode
+
+    /// Makes options.
+    public init(root: String? = nil, validation: ValidationMode = .strict) {
+        self.root = root
+        self.validation = validation
+    }
+}
+
+/// A model as it was found: the table of its weights and the directory around them.
+public struct OpenedModel: Sendable {
+    /// The weights.
+    public var checkpoint: Checkpoint
+    /// The directory, where a directory was opened.
+    public var directory: ModelDirectory?
+
+    /// Makes a model.
+    public init(checkpoint: Checkpoint, directory: ModelDirectory?) {
+        self.checkpoint = checkpoint
+        self.directory = directory
+    }
+}
+
+/// The formats that are known, and how a path becomes a checkpoint.
+public enum FormatRegistry {
+    /// Every format, in the order in which they are asked.
+    public static let formats: [any CheckpointFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+
+    /// Opens a weights file or a model directory, reading headers only.
+    public static func open(
+        path: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> OpenedModel {
+        let kind: FileSystem.Kind?
+        do { kind = try FileSystem.kind(of: path) } catch { throw CheckpointError(error) }
+        switch kind {
+        case nil:
+            throw CheckpointError(.io, "not-found", "\(escapedForDisplay(path)) does not exist", file: path)
+        case .directory:
+            let directory = try ModelDirectory(path: path)
+            return OpenedModel(
+                checkpoint: try readWeights(of: directory, options: options), directory: directory)
+        default:
+            let checkpoint = try readFile(at: path, name: Path.name(of: path), options: options)
+            return OpenedModel(checkpoint: checkpoint, directory: nil)
+        }
+    }
+
+    private static func readFile(
+        at path: String, name: String, options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        let head: [UInt8]
+        let file: InputFile
+        do throws(IOError) {
+            file = try InputFile(path: path)
+            head = try file.bytes(at: 0, count: Int(min(64, file.byteCount)))
+        } catch {
+            throw CheckpointError(error)
+        }
+        for format in formats where format.recognizes(head, fileName: name) {
+            return try format.read(file, path: name, options: options)
+        }
+        throw FileKind.refusal(head: head, file: path)
+    }
+
+    private static func readWeights(
+        of directory: ModelDirectory, options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        switch directory.weights {
+        case .file(let name):
+            return try readFile(at: Path.join(directory.path, name), name: name, options: options)
+        case .shards(let indexName, let files):
+            var index: ShardIndex?
+            var indexFile: SourceFile?
+            if let indexName {
+                (index, indexFile) = try readIndex(Path.join(directory.path, indexName), name: indexName)
+            }
+            var parts: [(file: String, checkpoint: Checkpoint)] = []
+            for file in index?.files ?? files {
+                let path = Path.join(directory.path, file)
+                if (try? FileSystem.kind(of: path)) == .some(nil) {
+                    throw CheckpointError(
+                        .malformed, "shard-missing",
+                        "the index lists \(escapedForDisplay(file)), which is not there", file: directory.path)
+                }
+                parts.append((file, try readFile(at: path, name: file, options: options)))
+            }
+            var whole = try Checkpoint.merging(
+                parts, weightMap: index?.weightMap.map { (name: $0.name, file: $0.file) },
+                directory: directory.path)
+            if let indexFile { whole.files.append(indexFile) }
+            return whole
+        }
+    }
+
+    private static func readIndex(
+        _ path: String, name: String
+    ) throws(CheckpointError) -> (ShardIndex, SourceFile) {
+        do {
+            let file = try InputFile(path: path)
+            let index = try ShardIndex(
+                reading: file, allowedExtension: name.contains(".bin.") ? "bin" : "safetensors")
+            return (index, SourceFile(path: name, source: file))
+        } catch let error as IOError {
+            throw CheckpointError(error)
+        } catch let error as SafeTensorsError {
+            throw CheckpointError(error, file: path)
+        } catch {
+            throw CheckpointError(.malformed, "bad-index", "\(error)", file: path)
+        }
+    }
+}

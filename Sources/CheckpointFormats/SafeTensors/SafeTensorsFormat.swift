@@ -1,0 +1,55 @@
+public import Checkpoints
+internal import SafeTensors
+public import TensorCore
+
+/// SafeTensors files.
+public struct SafeTensorsFormat: CheckpointFormat {
+    /// Makes the format.
+    public init() {}
+
+    public var name: String { "safetensors" }
+    public var summary: String { "SafeTensors, single or sharded" }
+
+    /// A header length that a header can have, then a brace or white space; or the file's own extension.
+    public func recognizes(_ head: [UInt8], fileName: String) -> Bool {
+        if fileName.hasSuffix(".safetensors") { return true }
+        guard head.count >= 10 else { return false }
+        let length = head.span.bytesView.load(littleEndian: UInt64.self, at: 0)
+        return length >= 2 && length <= 100_000_000 && (head[8] == 0x7B || head[8] == 0x20)
+    }
+
+    public func read(
+        _ file: InputFile, path: String, options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        let header: SafeTensorsHeader
+        do { header = try SafeTensorsHeader(reading: file, mode: options.validation) } catch {
+            throw CheckpointError(error, file: file.name)
+        }
+        var tensors: [TensorRecord] = []
+        tensors.reserveCapacity(header.count)
+        for info in header.tensors {
+            let extent = Extent(
+                source: file, offset: info.fileRange.lowerBound,
+                byteCount: info.fileRange.upperBound - info.fileRange.lowerBound)
+            tensors.append(
+                TensorRecord(name: info.name, dtype: info.dtype, shape: info.shape, source: .extent(extent)))
+        }
+        return Checkpoint(
+            format: name, tensors: tensors, metadata: header.metadata,
+            files: [SourceFile(path: path, source: file)],
+            warnings: header.warnings.map { warning in
+                CheckpointWarning(
+                    warning.code.rawValue, warning.message, file: path, tensor: warning.tensor,
+                    offset: warning.offset)
+            })
+    }
+}
+
+extension CheckpointError {
+    /// The error of a SafeTensors file or index.
+    init(_ error: SafeTensorsError, file: String) {
+        let kind: CheckpointError.Class = error.code == .io ? .io : .malformed
+        self.init(
+            kind, error.code.rawValue, error.message, file: file, tensor: error.tensor, offset: error.offset)
+    }
+}

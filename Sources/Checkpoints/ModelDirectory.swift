@@ -1,0 +1,246 @@
+internal import TensorCore
+
+/// A directory that holds a model: which files are weights, which stand beside them, which stay behind.
+///
+/// Sorting goes by name alone; what a weights file really is, its content decides when it is opened.
+public struct ModelDirectory: Sendable {
+    /// The directory.
+    public let path: String
+    /// The weights that were chosen.
+    public let weights: Weights
+    /// Files that belong to the model and travel with it, in name order.
+    public let sideFiles: [SideFile]
+    /// Files and directories that stay behind, with the reason.
+    public let left: [SkippedItem]
+
+    /// Where the weights are.
+    public enum Weights: Sendable, Equatable {
+        /// One file.
+        case file(String)
+        /// Several files, listed by an index file where there is one.
+        case shards(index: String?, files: [String])
+
+        /// Whether the file of this name is among the weights.
+        func uses(_ name: String) -> Bool {
+            switch self {
+            case .file(let file): file == name
+            case .shards(let index, let files): index == name || files.contains(name)
+            }
+        }
+
+        /// `adapter_model` for an adapter's weights, else `model`.
+        public var outputBaseName: String {
+            let first =
+                switch self {
+                case .file(let name): name
+                case .shards(let index, let files): index ?? files.first ?? ""
+                }
+            return first.hasPrefix("adapter_model") ? "adapter_model" : "model"
+        }
+    }
+
+    /// Sorts what is in the directory.
+    public init(path: String) throws(CheckpointError) {
+        let names: [String]
+        do { names = try FileSystem.names(in: path) } catch { throw CheckpointError(error) }
+        var files: [String] = []
+        var left: [SkippedItem] = []
+        for name in names {
+            let kind: FileSystem.Kind?
+            do { kind = try FileSystem.kind(of: Path.join(path, name)) } catch { throw CheckpointError(error) }
+            switch kind {
+            case .file: files.append(name)
+            case .directory: left.append(SkippedItem(name: name + "/", reason: "a directory"))
+            default: left.append(SkippedItem(name: name, reason: "not a regular file"))
+            }
+        }
+        let weights = try Self.weights(among: files, directory: path)
+        var sideFiles: [SideFile] = []
+        for name in files where !weights.uses(name) {
+            if let role = SideFile.Role(fileName: name) {
+                sideFiles.append(SideFile(name: name, role: role))
+            } else {
+                left.append(SkippedItem(name: name, reason: SideFile.reasonToLeave(name)))
+            }
+        }
+        self.path = path
+        self.weights = weights
+        self.sideFiles = sideFiles
+        self.left = left.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    }
+}
+
+extension ModelDirectory {
+    /// SafeTensors before pickles, an index before single files, the usual names before others.
+    private static func weights(among files: [String], directory: String) throws(CheckpointError) -> Weights {
+        for suffix in [".safetensors", ".bin"] {
+            let indexes = files.filter { $0.hasSuffix(suffix + ".index.json") }
+            if indexes.count > 1 { throw ambiguous(indexes, directory) }
+            if let index = indexes.first {
+                let shards = files.filter { isShard($0, suffix: suffix) }
+                return .shards(index: index, files: shards)
+            }
+            let shards = files.filter { isShard($0, suffix: suffix) }
+            if !shards.isEmpty {
+                try checkComplete(shards, directory: directory)
+                return .shards(index: nil, files: shards)
+            }
+            for base in ["model", "pytorch_model", "adapter_model"] {
+                if files.contains(base + suffix) { return .file(base + suffix) }
+            }
+        }
+        for suffixes in [[".safetensors"], [".bin", ".pt", ".pth", ".ckpt"]] {
+            let candidates = files.filter { name in
+                suffixes.contains { name.hasSuffix($0) } && !SideFile.isTrainingState(name)
+            }
+            if candidates.count == 1 { return .file(candidates[0]) }
+            if candidates.count > 1 { throw ambiguous(candidates, directory) }
+        }
+        throw noWeights(files, directory)
+    }
+
+    private static func ambiguous(_ names: [String], _ directory: String) -> CheckpointError {
+        CheckpointError(
+            .malformed, "ambiguous-weights",
+            "several files may be the weights (\(names.map(escapedForDisplay).joined(separator: ", "))); "
+                + "name the one you mean", file: directory)
+    }
+
+    private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
+        let other: (String, String)? =
+            if files.contains(".metadata") {
+                ("dcp", "a torch.distributed.checkpoint directory, which is not read yet")
+            } else if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
+                ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
+            } else if files.contains(where: { $0.hasSuffix(".gguf") }) {
+                ("gguf", "a GGUF model, which is not read yet")
+            } else {
+                nil
+            }
+        if let (code, what) = other {
+            return CheckpointError(.unsupported, code, "this is \(what)", file: directory)
+        }
+        return CheckpointError(
+            .malformed, "no-weights",
+            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth or *.ckpt is in the directory",
+            file: directory)
+    }
+
+    /// True for names like `model-00001-of-00003.safetensors`.
+    static func isShard(_ name: String, suffix: String) -> Bool { shardNumbers(name, suffix: suffix) != nil }
+
+    /// The numbers in `…-00001-of-00003` before `suffix`.
+    static func shardNumbers(_ name: String, suffix: String) -> (index: Int, count: Int)? {
+        guard name.hasSuffix(suffix) else { return nil }
+        let stem = name.dropLast(suffix.count)
+        let parts = stem.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count >= 4, parts[parts.count - 2] == "of", let count = Int(parts[parts.count - 1]),
+            let index = Int(parts[parts.count - 3])
+        else { return nil }
+        return (index, count)
+    }
+
+    /// Shards without an index are taken only when their names say that all are there.
+    private static func checkComplete(_ shards: [String], directory: String) throws(CheckpointError) {
+        let suffix = shards[0].hasSuffix(".bin") ? ".bin" : ".safetensors"
+        let numbers = shards.compactMap { shardNumbers($0, suffix: suffix) }
+        guard let count = numbers.first?.count, numbers.allSatisfy({ $0.count == count }),
+            numbers.count == count
+        else {
+            throw CheckpointError(
+                .malformed, "shard-missing",
+                "there is no index, and the \(shards.count) shards present are not all that their names count",
+                file: directory)
+        }
+    }
+}
+
+/// A file that belongs to a model beside its weights.
+public struct SideFile: Sendable, Hashable {
+    /// The file's name.
+    public var name: String
+    /// What it is for.
+    public var role: Role
+
+    /// What a side file is for.
+    public enum Role: String, Sendable, CaseIterable {
+        /// The architecture or the adapter's settings.
+        case config
+        /// Sampling defaults.
+        case generationConfig = "generation-config"
+        /// Vocabulary, merges and their settings.
+        case tokenizer
+        /// How messages become a prompt.
+        case chatTemplate = "chat-template"
+        /// Image, audio and video preparation.
+        case processor
+        /// The terms of use.
+        case licence
+        /// The model card.
+        case card
+        /// Python code that the config names as the model's own.
+        case code
+        /// Anything else in JSON, text or Jinja.
+        case other
+    }
+}
+
+extension SideFile.Role {
+    /// The role of a file with this name, or nil for one that stays behind.
+    init?(fileName name: String) {
+        let lower = name.lowercased()
+        switch lower {
+        case "config.json", "adapter_config.json": self = .config
+        case "generation_config.json": self = .generationConfig
+        case "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+            "vocab.json", "vocab.txt", "merges.txt", "tekken.json":
+            self = .tokenizer
+        case "chat_template.jinja", "chat_template.json": self = .chatTemplate
+        case "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+            "image_processor_config.json":
+            self = .processor
+        case "trainer_state.json", "artifact-manifest.json": return nil
+        default:
+            if lower.hasPrefix("readme") || lower.hasPrefix("model_card") {
+                self = .card
+            } else if ["license", "licence", "notice", "copying", "use_policy"].contains(
+                where: lower.hasPrefix)
+            {
+                self = .licence
+            } else if lower.hasSuffix(".model") || lower.hasSuffix(".tiktoken") {
+                self = .tokenizer
+            } else if lower.hasSuffix(".jinja") {
+                self = .chatTemplate
+            } else if lower.hasSuffix(".py") {
+                self = .code
+            } else if lower.hasSuffix(".index.json") || lower.hasPrefix(".") {
+                return nil
+            } else if lower.hasSuffix(".json") || lower.hasSuffix(".txt") || lower.hasSuffix(".md") {
+                self = .other
+            } else {
+                return nil
+            }
+        }
+    }
+}
+
+extension SideFile {
+    /// True for what a trainer keeps beside the weights to go on training.
+    static func isTrainingState(_ name: String) -> Bool {
+        ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(name)
+            || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
+    }
+
+    /// Why a file without a role stays behind.
+    static func reasonToLeave(_ name: String) -> String {
+        if name == "training_args.bin" { return "training settings, as a pickle" }
+        if isTrainingState(name) { return "training state" }
+        if name.hasSuffix(".index.json") { return "the index of weights that were not chosen" }
+        if name == "artifact-manifest.json" { return "the receipt of an earlier export" }
+        for suffix in [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"]
+        where name.hasSuffix(suffix) {
+            return "other weights"
+        }
+        return "not part of a model"
+    }
+}

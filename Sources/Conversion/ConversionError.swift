@@ -1,0 +1,30 @@
+public import Checkpoints
+public import TensorCore
+
+/// Why an export did not happen. Where it throws, the destination is as it was.
+public enum ConversionError: Error, Sendable {
+    /// The source is bad or cannot be read.
+    case source(CheckpointError)
+    /// Bytes could not be read or written.
+    case io(IOError)
+    /// The destination stands in the way: what is there, and what to do.
+    case destination(String)
+    /// The options contradict each other or the source.
+    case options(String)
+}
+
+extension ConversionError: CustomStringConvertible {
+    /// One line.
+    public var description: String {
+        switch self {
+        case .source(let error): error.description
+        case .io(let error): error.description
+        case .destination(let text), .options(let text): text
+        }
+    }
+}
+
+/// Runs `body` and wraps its failure.
+func inputOutput<R>(_ body: () throws(IOError) -> R) throws(ConversionError) -> R {
+    do { return try body() } catch { throw .io(error) }
+}

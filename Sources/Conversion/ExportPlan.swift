@@ -1,0 +1,187 @@
+public import CheckpointFormats
+public import Checkpoints
+internal import Integrity
+public import SafeTensors
+internal import StrictJSON
+public import TensorCore
+
+/// What an export may change on the way.
+public struct ExportOptions: Sendable {
+    /// The dtype that floating tensors are converted to; nil keeps each as it is.
+    public var dtype: DType?
+    /// The most bytes of tensors in a file. 5 GB, as in the hub library.
+    public var maxShardByteCount: UInt64
+    /// Whether a directory that stands at the destination may be replaced.
+    public var replacing: Bool
+
+    /// Makes options.
+    public init(
+        dtype: DType? = nil, maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false
+    ) {
+        self.dtype = dtype
+        self.maxShardByteCount = maxShardByteCount
+        self.replacing = replacing
+    }
+}
+
+/// Everything that an export will write, known before a byte moves.
+public struct ExportPlan: Sendable {
+    /// The weights that are read.
+    public let checkpoint: Checkpoint
+    /// The weights files, in order.
+    public let shards: [Shard]
+    /// The index, where there are several weights files.
+    public let index: (name: String, contents: [UInt8])?
+    /// The files that travel along.
+    public let sideFiles: [SideFileItem]
+    /// Names that are dropped because another name holds the same storage.
+    public let ties: [(dropped: TensorName, kept: TensorName)]
+    /// Names that shared storage with another and get bytes of their own.
+    public let untied: [TensorName]
+    /// Tensors that are converted: how many.
+    public let castCount: Int
+    /// The dtype that they are converted to.
+    public let dtype: DType?
+    /// What stays behind.
+    public let skipped: [SkippedItem]
+
+    /// One weights file.
+    public struct Shard: Sendable {
+        /// The file's name.
+        public let fileName: String
+        /// The length prefix, the JSON header and its padding.
+        public let header: [UInt8]
+        /// The tensors in file order.
+        public let tensors: [Item]
+        /// The size of the file, in bytes.
+        public let byteCount: UInt64
+    }
+
+    /// A tensor and its place.
+    public struct Item: Sendable {
+        /// The tensor as it is written.
+        public let tensor: TensorRecord
+        /// Its dtype in the source.
+        public let sourceDType: DType
+        /// Its first byte in the file.
+        public let offset: UInt64
+        /// Its row in the source's table.
+        public let order: Int
+    }
+
+    /// A file that is carried over, as it is or edited.
+    public struct SideFileItem: Sendable {
+        /// The file.
+        public let file: SideFile
+        /// The bytes to write.
+        public let source: any ByteSource
+        /// Whether the bytes differ from the source's.
+        public let isEdited: Bool
+    }
+}
+
+extension ExportPlan {
+    /// Plans the export of `model`. Reads the config, nothing else.
+    public init(model: OpenedModel, options: ExportOptions) throws(ConversionError) {
+        let checkpoint = model.checkpoint
+        guard !checkpoint.tensors.isEmpty else {
+            throw .source(
+                CheckpointError(
+                    .malformed, "no-tensors", "there is no tensor in it",
+                    file: checkpoint.files.first?.path ?? ""))
+        }
+        let config = try ModelConfig(in: model.directory)
+        let ties = TieResolution(groups: checkpoint.tiedGroups, configTies: config.tiesEmbeddings)
+        let kept = ties.apply(to: checkpoint.tensors)
+        let written = kept.map { Self.cast($0, to: options.dtype) }
+        let base = model.directory?.weights.outputBaseName ?? "model"
+
+        let split = ShardSplit.hub(sizes: written.map(\.byteCount), limit: options.maxShardByteCount)
+        let notes = ties.kept.map { (key: $0.dropped.string, value: $0.kept.string) }
+        let carried = checkpoint.metadata.filter { $0.key != "format" }
+        let format = checkpoint.metadata.first { $0.key == "format" }?.value ?? "pt"
+        var shards: [Shard] = []
+        for (number, members) in split.enumerated() {
+            let name = ShardSplit.fileName(base: base, index: number, count: split.count)
+            let metadata =
+                [(key: "format", value: format)] + (split.count == 1 ? Self.unique(carried + notes) : [])
+            shards.append(
+                try Self.shard(
+                    name: name, tensors: members.map { (written[$0], kept[$0].dtype, $0) }, metadata: metadata))
+        }
+
+        self.checkpoint = checkpoint
+        self.shards = shards
+        index =
+            split.count == 1
+            ? nil
+            : (
+                name: base + ".safetensors.index.json",
+                contents: Self.index(of: shards, notes: Self.unique(carried + notes))
+            )
+        let side = try Self.sideFiles(of: model.directory, config: config, dtype: options.dtype)
+        sideFiles = side.items
+        self.ties = ties.kept
+        untied = ties.untied
+        castCount = zip(kept, written).count { $0.dtype != $1.dtype }
+        dtype = options.dtype
+        skipped = checkpoint.skipped + (model.directory?.left ?? []) + side.left
+    }
+
+    /// The bytes of all files but the manifest.
+    public var byteCount: UInt64 {
+        shards.reduce(0) { $0 + $1.byteCount } + UInt64(index?.contents.count ?? 0)
+            + sideFiles.reduce(0) { $0 + $1.source.byteCount }
+    }
+
+    private static func cast(_ tensor: TensorRecord, to dtype: DType?) -> TensorRecord {
+        guard let dtype, tensor.dtype != dtype, FloatCast.isSupported(from: tensor.dtype, to: dtype) else {
+            return tensor
+        }
+        return TensorRecord(
+            name: tensor.name, dtype: dtype, shape: tensor.shape,
+            source: .cast(tensor.source, from: tensor.dtype, to: dtype))
+    }
+
+    private static func unique(_ metadata: [(key: String, value: String)]) -> [(key: String, value: String)] {
+        var seen: Set<[UInt8]> = [Array("format".utf8)]
+        return metadata.filter { seen.insert(Array($0.key.utf8)).inserted }
+    }
+
+    private static func shard(
+        name: String, tensors: [(tensor: TensorRecord, sourceDType: DType, order: Int)],
+        metadata: [(key: String, value: String)]
+    ) throws(ConversionError) -> Shard {
+        let layout: SafeTensorsLayout
+        do {
+            layout = try SafeTensorsLayout(
+                tensors: tensors.map { .init(name: $0.tensor.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) },
+                metadata: metadata)
+        } catch {
+            throw .source(
+                CheckpointError(.unsupported, error.code.rawValue, error.message, file: name, tensor: error.tensor))
+        }
+        let items = layout.order.map { index in
+            Item(
+                tensor: tensors[index].tensor, sourceDType: tensors[index].sourceDType,
+                offset: layout.fileOffset(ofTensor: index), order: tensors[index].order)
+        }
+        return Shard(
+            fileName: name, header: layout.headerBytes, tensors: items, byteCount: layout.fileByteCount)
+    }
+
+    private static func index(of shards: [Shard], notes: [(key: String, value: String)]) -> [UInt8] {
+        var map: [(name: TensorName, file: String)] = []
+        var parameters: UInt64 = 0
+        var bytes: UInt64 = 0
+        for shard in shards {
+            for item in shard.tensors {
+                map.append((item.tensor.name, shard.fileName))
+                parameters += item.tensor.elementCount
+                bytes += item.tensor.byteCount
+            }
+        }
+        return ShardIndex.encoded(
+            weightMap: map, totalParameters: parameters, totalSize: bytes, metadata: notes)
+    }
+}

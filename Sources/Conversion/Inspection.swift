@@ -1,0 +1,89 @@
+public import CheckpointFormats
+public import Checkpoints
+public import Integrity
+public import TensorCore
+
+/// What is in a model, from its headers alone.
+public struct Inspection: Sendable {
+    /// The path that was asked about.
+    public var path: String
+    /// The model.
+    public var model: OpenedModel
+    /// `architectures[0]` of the config.
+    public var architecture: String?
+    /// `model_type` of the config.
+    public var modelType: String?
+    /// The SHA-256 of each tensor's contiguous little-endian bytes, in table order; nil where not asked for.
+    public var digests: [SHA256Digest]?
+
+    /// The weights.
+    public var checkpoint: Checkpoint { model.checkpoint }
+
+    /// Opens `path` and reads headers and config.
+    public init(path: String, options: ReadOptions = ReadOptions()) throws(ConversionError) {
+        self.path = path
+        do { model = try FormatRegistry.open(path: path, options: options) } catch { throw .source(error) }
+        let config = try ModelConfig(in: model.directory)
+        architecture = config.architecture
+        modelType = config.modelType
+    }
+
+    /// Bytes of all tensors, each name counted.
+    public var byteCount: UInt64 {
+        checkpoint.tensors.reduce(0) { $0 &+ $1.byteCount }
+    }
+
+    /// Elements of all tensors, tied ones once.
+    public var parameterCount: UInt64 {
+        let tied = Set(checkpoint.tiedGroups.flatMap { $0.dropFirst() })
+        return checkpoint.tensors.reduce(0) { tied.contains($1.name) ? $0 : $0 &+ $1.elementCount }
+    }
+
+    /// What each dtype amounts to, the largest first.
+    public var dtypes: [(dtype: DType, tensors: Int, elements: UInt64, byteCount: UInt64)] {
+        var totals: [DType: (tensors: Int, elements: UInt64, byteCount: UInt64)] = [:]
+        for tensor in checkpoint.tensors {
+            let old = totals[tensor.dtype] ?? (0, 0, 0)
+            totals[tensor.dtype] = (
+                old.tensors + 1, old.elements &+ tensor.elementCount, old.byteCount &+ tensor.byteCount
+            )
+        }
+        return totals.map { ($0.key, $0.value.tensors, $0.value.elements, $0.value.byteCount) }
+            .sorted { ($0.byteCount, $0.tensors, $0.dtype) > ($1.byteCount, $1.tensors, $1.dtype) }
+    }
+
+    /// Reads every tensor and fills ``digests``, in bounded memory.
+    public mutating func computeDigests(
+        jobs: Int = Workers.processorCount, progress: @escaping @Sendable (Int) -> Void = { _ in },
+        isCancelled: @escaping @Sendable () -> Bool = { false }
+    ) throws(ConversionError) {
+        let tensors = checkpoint.tensors
+        let share = max(1, byteCount / UInt64(4 * jobs))
+        var lanes: [DigestLane] = []
+        var group: [(offset: UInt64, source: TensorSource)] = []
+        var segments: [DigestLane.Segment] = []
+        var position: UInt64 = 0
+        func close() {
+            guard !segments.isEmpty else { return }
+            let content = ShardContent(name: path, header: [], tensors: group)
+            lanes.append(DigestLane(source: content, segments: segments, digestsWhole: false))
+            group = []
+            segments = []
+            position = 0
+        }
+        for tensor in tensors {
+            group.append((position, tensor.source))
+            segments.append(.init(position..<position + tensor.byteCount, .sha256))
+            position += tensor.byteCount
+            if position >= share { close() }
+        }
+        close()
+        let engine = DigestEngine(
+            jobs: jobs, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
+        let outcomes = engine.run(lanes)
+        if let error = outcomes.firstError { throw .source(CheckpointError(error)) }
+        digests = outcomes.flatMap(\.segments).compactMap { digest in
+            if case .sha256(let value) = digest { value } else { nil }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+internal import Checkpoints
+internal import StrictJSON
+internal import TensorCore
+
+/// The parts of `config.json` that an export looks at.
+struct ModelConfig {
+    /// `architectures[0]`.
+    private(set) var architecture: String?
+    /// `model_type`.
+    private(set) var modelType: String?
+    /// `tie_word_embeddings`, where it is said.
+    private(set) var tiesEmbeddings: Bool?
+    /// Whether the model's code comes with it (`auto_map`).
+    private(set) var hasOwnCode = false
+    /// The file's bytes.
+    private(set) var contents: [UInt8]?
+
+    /// Far more than any config has.
+    private static let limit = 16 << 20
+
+    init() {}
+
+    /// Reads `config.json` of a directory. A directory without one is fine; one that is not JSON is an error.
+    init(in directory: ModelDirectory?) throws(ConversionError) {
+        guard let directory, directory.sideFiles.contains(where: { $0.name == "config.json" }) else { return }
+        let path = Path.join(directory.path, "config.json")
+        let bytes = try inputOutput { () throws(IOError) in
+            try FileSystem.contents(of: path, limit: Self.limit)
+        }
+        do { self.init(try JSONValue(parsing: bytes)) } catch {
+            throw .source(
+                CheckpointError(.malformed, "bad-config", error.message, file: path, offset: UInt64(error.offset)))
+        }
+        contents = bytes
+    }
+
+    init(_ json: JSONValue) {
+        if case .array(let names)? = json["architectures"] { architecture = names.first?.string }
+        modelType = json["model_type"]?.string
+        tiesEmbeddings = json["tie_word_embeddings"]?.bool
+        hasOwnCode = json["auto_map"] != nil
+    }
+}
+
+extension ExportPlan {
+    /// The side files to write: those of the directory, with the config's dtype changed where tensors are cast.
+    static func sideFiles(
+        of directory: ModelDirectory?, config: ModelConfig, dtype: DType?
+    ) throws(ConversionError) -> (items: [SideFileItem], left: [SkippedItem]) {
+        guard let directory else { return ([], []) }
+        var items: [SideFileItem] = []
+        var left: [SkippedItem] = []
+        for file in directory.sideFiles {
+            if file.role == .code && !config.hasOwnCode {
+                left.append(SkippedItem(name: file.name, reason: "code that the config does not name"))
+                continue
+            }
+            if file.name == "config.json", let dtype, let contents = config.contents,
+                let edited = try castConfig(contents, to: dtype)
+            {
+                items.append(
+                    SideFileItem(
+                        file: file, source: MemorySource(name: file.name, contents: edited), isEdited: true))
+                continue
+            }
+            let source = try inputOutput { () throws(IOError) in
+                try InputFile(path: Path.join(directory.path, file.name))
+            }
+            items.append(SideFileItem(file: file, source: source, isEdited: false))
+        }
+        return (items, left)
+    }
+
+    /// The config with `dtype` and `torch_dtype` naming the new dtype, or nil where nothing changes.
+    ///
+    /// Loaders take the dtype from there, so a config that still said `float32` would undo the cast in memory.
+    private static func castConfig(_ contents: [UInt8], to dtype: DType) throws(ConversionError) -> [UInt8]? {
+        let names: [DType: String] = [.f32: "float32", .f16: "float16", .bf16: "bfloat16", .f64: "float64"]
+        guard let name = names[dtype] else { return nil }
+        do {
+            let edit = try JSONEdit.replacingStringValues(in: contents, keys: ["dtype", "torch_dtype"]) { value in
+                names.values.contains(value) && value != name ? name : nil
+            }
+            return edit.count > 0 ? edit.bytes : nil
+        } catch {
+            throw .source(
+                CheckpointError(
+                    .malformed, "bad-config", error.message, file: "config.json", offset: UInt64(error.offset)))
+        }
+    }
+}

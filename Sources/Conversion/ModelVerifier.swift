@@ -1,0 +1,119 @@
+public import CheckpointFormats
+internal import Checkpoints
+public import Integrity
+public import SafeTensors
+public import TensorCore
+
+/// Verifies whatever stands at a path: a model directory, one of its files, or a checkpoint of another format.
+public struct ModelVerifier: Sendable {
+    private let directoryVerifier: DirectoryVerifier
+
+    /// Makes a verifier; the parameters are those of ``DirectoryVerifier``.
+    public init(
+        jobs: Int = Workers.processorCount, validation: ValidationMode = .strict, structureOnly: Bool = false,
+        willRead: @escaping @Sendable (UInt64) -> Void = { _ in },
+        progress: @escaping @Sendable (Int) -> Void = { _ in },
+        isCancelled: @escaping @Sendable () -> Bool = { false }
+    ) {
+        directoryVerifier = DirectoryVerifier(
+            jobs: jobs, validation: validation, structureOnly: structureOnly, willRead: willRead,
+            progress: progress, isCancelled: isCancelled)
+    }
+
+    /// Verifies the model at `path`.
+    public func verify(path: String) throws(ConversionError) -> VerificationReport {
+        let kind = try inputOutput { () throws(IOError) in try FileSystem.kind(of: path) }
+        switch kind {
+        case nil: throw .io(IOError(.system, path: path, operation: "open", errno: 2))
+        case .directory:
+            let hasManifest = try inputOutput { () throws(IOError) in
+                try FileSystem.kind(of: Path.join(path, Manifest.fileName), followingLinks: false) != nil
+            }
+            if try hasManifest || holdsSafeTensors(path) {
+                return try inputOutput { () throws(IOError) in try directoryVerifier.verify(directory: path) }
+            }
+            return try verifyCheckpoint(path)
+        default:
+            guard path.hasSuffix(".safetensors") else { return try verifyCheckpoint(path) }
+            return try inputOutput { () throws(IOError) in
+                try directoryVerifier.verify(directory: Path.parent(of: path), only: Path.name(of: path))
+            }
+        }
+    }
+
+    private func holdsSafeTensors(_ path: String) throws(ConversionError) -> Bool {
+        try inputOutput { () throws(IOError) in try FileSystem.names(in: path) }
+            .contains { $0.hasSuffix(".safetensors") || $0.hasSuffix(".safetensors.index.json") }
+    }
+
+    /// Checks a checkpoint by what its own format offers: its structure, and the CRC-32 of its parts.
+    private func verifyCheckpoint(_ path: String) throws(ConversionError) -> VerificationReport {
+        var report = VerificationReport(path: path, record: nil)
+        let checkpoint: Checkpoint
+        do {
+            checkpoint = try FormatRegistry.open(
+                path: path, options: ReadOptions(validation: directoryVerifier.validation)
+            ).checkpoint
+        } catch where error.class == .malformed || error.class == .unsafe {
+            report.findings.append(
+                .init(
+                    .error, error.code, error.message, file: Path.name(of: error.file), tensor: error.tensor,
+                    offset: error.offset))
+            return report
+        } catch {
+            throw .source(error)
+        }
+        report.fileCount = checkpoint.files.count
+        report.tensorCount = checkpoint.tensors.count
+        for warning in checkpoint.warnings {
+            report.findings.append(
+                .init(.warning, warning.code, warning.message, file: warning.file, tensor: warning.tensor))
+        }
+        if !directoryVerifier.structureOnly { checkSums(of: checkpoint, &report) }
+        return report
+    }
+
+    private func checkSums(of checkpoint: Checkpoint, _ report: inout VerificationReport) {
+        let lanes = checkpoint.files.map { file in
+            DigestLane(
+                source: file.source, segments: file.checksums.map { .init($0.range, .crc32) },
+                digestsWhole: false)
+        }
+        let total = checkpoint.files.reduce(UInt64(0)) { $0 + $1.source.byteCount }
+        directoryVerifier.willRead(total)
+        let engine = DigestEngine(
+            jobs: directoryVerifier.jobs, stopsAtFirstError: false, progress: directoryVerifier.progress,
+            isCancelled: directoryVerifier.isCancelled)
+        for (file, outcome) in zip(checkpoint.files, engine.run(lanes)) {
+            if let error = outcome.error {
+                report.findings.append(
+                    .init(.unreadable, "file-unreadable", error.description, file: file.path))
+                continue
+            }
+            report.byteCount += file.source.byteCount
+            for error in SourceCheck.mismatches(file, outcome, tensors: checkpoint.tensors) {
+                report.findings.append(
+                    .init(
+                        .error, error.code, "\(error.member ?? ""): \(error.message)", file: file.path,
+                        tensor: error.tensor, offset: error.offset))
+            }
+        }
+        let covered = checkpoint.tensors.allSatisfy { tensor in
+            let place = tensor.source.location
+            return tensor.byteCount == 0
+                || checkpoint.files.contains { file in
+                    file.source.name == place.source.name
+                        && file.checksums.contains { $0.range.contains(place.offset) }
+                }
+        }
+        if covered {
+            report.record = "the checkpoint's own CRC-32"
+        } else {
+            report.findings.append(
+                .init(
+                    .undecided, "no-record",
+                    "the checkpoint states no checksum for some tensors, so their bytes have nothing to be "
+                        + "compared with"))
+        }
+    }
+}

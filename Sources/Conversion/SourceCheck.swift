@@ -1,0 +1,44 @@
+internal import Checkpoints
+internal import Integrity
+internal import TensorCore
+
+/// The checks that a source's own format offers for its bytes.
+enum SourceCheck {
+    /// The ranges of `file` whose CRC-32 is not what the file states, each with the tensors that it damages.
+    static func mismatches(
+        _ file: SourceFile, _ outcome: DigestLane.Outcome, tensors: [TensorRecord]
+    ) -> [CheckpointError] {
+        var errors: [CheckpointError] = []
+        for (checksum, digest) in zip(file.checksums, outcome.segments) {
+            guard case .crc32(let found) = digest, found != checksum.crc32 else { continue }
+            let damaged = tensors.filter { $0.source.touches(checksum.range, of: file.source.name) }
+            let names = damaged.prefix(3).map(\.name.description).joined(separator: ", ")
+            let more = damaged.count > 3 ? " and \(damaged.count - 3) more" : ""
+            errors.append(
+                CheckpointError(
+                    .malformed, "crc-mismatch",
+                    "its bytes do not have the CRC-32 that the archive states, so they were altered after they "
+                        + "were written" + (damaged.isEmpty ? "" : "; it holds \(names)\(more)"),
+                    file: file.source.name, member: checksum.label, tensor: damaged.first?.name,
+                    offset: checksum.range.lowerBound))
+        }
+        return errors
+    }
+}
+
+extension TensorSource {
+    /// Whether the result depends on bytes in `range` of the source with this name.
+    func touches(_ range: Range<UInt64>, of name: String) -> Bool {
+        switch self {
+        case .extent(let extent): extent.touches(range, of: name)
+        case .strided(let view): view.storage.touches(range, of: name)
+        case .cast(let inner, _, _), .byteSwapped(let inner, _): inner.touches(range, of: name)
+        }
+    }
+}
+
+extension Extent {
+    func touches(_ range: Range<UInt64>, of name: String) -> Bool {
+        source.name == name && offset < range.upperBound && range.lowerBound < offset + byteCount
+    }
+}

@@ -1,0 +1,143 @@
+public import TensorCore
+
+/// A stream of bytes to read once from start to end, digesting it and its segments and, where there is a sink,
+/// writing it.
+public struct DigestLane: Sendable {
+    /// The bytes.
+    public var source: any ByteSource
+    /// Ranges that get digests of their own: ascending, not overlapping, within the source.
+    public var segments: [Segment]
+    /// Where the bytes go, at the offsets they come from; nil to only read.
+    public var sink: OutputFile?
+    /// Whether the lane as a whole gets a digest.
+    public var digestsWhole: Bool
+
+    /// Makes a lane.
+    public init(
+        source: any ByteSource, segments: [Segment] = [], sink: OutputFile? = nil, digestsWhole: Bool = true
+    ) {
+        self.source = source
+        self.segments = segments
+        self.sink = sink
+        self.digestsWhole = digestsWhole
+    }
+
+    /// A range with a digest of its own.
+    public struct Segment: Sendable {
+        /// The bytes.
+        public var range: Range<UInt64>
+        /// The digest that is wanted.
+        public var algorithm: Algorithm
+
+        /// Makes a segment.
+        public init(_ range: Range<UInt64>, _ algorithm: Algorithm) {
+            self.range = range
+            self.algorithm = algorithm
+        }
+    }
+
+    /// A way to digest a segment.
+    public enum Algorithm: Sendable { case sha256, crc32 }
+
+    /// The digest of a segment.
+    public enum SegmentDigest: Sendable, Equatable {
+        /// A SHA-256.
+        case sha256(SHA256Digest)
+        /// A CRC-32.
+        case crc32(UInt32)
+    }
+
+    /// What came of a lane.
+    public struct Outcome: Sendable {
+        /// The SHA-256 of all bytes; nil where reading or writing failed or it was not asked for.
+        public var sha256: SHA256Digest?
+        /// The digests of the segments, in order; none where the lane failed.
+        public var segments: [SegmentDigest]
+        /// Why the lane stopped.
+        public var error: IOError?
+    }
+}
+
+extension DigestLane {
+    /// Bytes handled at once.
+    static var pieceByteCount: Int { 4 << 20 }
+
+    /// The cuts: small segments share a piece, large ones are cut at multiples from their own start, so that
+    /// no piece splits an element.
+    func pieces() -> [Range<UInt64>] {
+        let limit = UInt64(Self.pieceByteCount)
+        var pieces: [Range<UInt64>] = []
+        var start: UInt64 = 0
+        func add(_ part: Range<UInt64>) {
+            // `part` follows what is already cut or pending from `start`.
+            if part.upperBound - start <= limit { return }
+            if part.lowerBound > start { pieces.append(start..<part.lowerBound) }
+            start = part.lowerBound
+            while part.upperBound - start > limit {
+                pieces.append(start..<start + limit)
+                start += limit
+            }
+        }
+        var position: UInt64 = 0
+        for segment in segments {
+            if segment.range.lowerBound > position { add(position..<segment.range.lowerBound) }
+            add(segment.range)
+            position = segment.range.upperBound
+        }
+        if source.byteCount > position { add(position..<source.byteCount) }
+        if source.byteCount > start { pieces.append(start..<source.byteCount) }
+        return pieces
+    }
+}
+
+/// The running digests of one lane. Used by one thread at a time.
+final class LaneHasher: @unchecked Sendable {
+    private let whole: SHA256Hasher?
+    private let part = SHA256Hasher()
+    private var crc: UInt32 = 0
+    private let segments: [DigestLane.Segment]
+    private(set) var finished: [DigestLane.SegmentDigest] = []
+
+    init(_ lane: DigestLane) {
+        segments = lane.segments
+        whole = lane.digestsWhole ? SHA256Hasher() : nil
+    }
+
+    /// Takes the next bytes of the lane, which start at `offset`.
+    func update(_ bytes: RawSpan, at offset: UInt64) {
+        whole?.update(bytes)
+        let end = offset + UInt64(bytes.byteCount)
+        while finished.count < segments.count {
+            let segment = segments[finished.count]
+            let low = max(segment.range.lowerBound, offset)
+            let high = min(segment.range.upperBound, end)
+            if low < high {
+                add(bytes.extracting(Int(low - offset)..<Int(high - offset)), segment.algorithm)
+            }
+            if segment.range.upperBound > end { return }
+            close(segment.algorithm)
+        }
+    }
+
+    /// Ends the lane.
+    func finish() -> SHA256Digest? {
+        // Empty segments of an empty lane.
+        while finished.count < segments.count { close(segments[finished.count].algorithm) }
+        return whole?.finish()
+    }
+
+    private func add(_ bytes: RawSpan, _ algorithm: DigestLane.Algorithm) {
+        switch algorithm {
+        case .sha256: part.update(bytes)
+        case .crc32: crc = CRC32.update(crc, with: bytes)
+        }
+    }
+
+    private func close(_ algorithm: DigestLane.Algorithm) {
+        switch algorithm {
+        case .sha256: finished.append(.sha256(part.finish()))
+        case .crc32: finished.append(.crc32(crc))
+        }
+        crc = 0
+    }
+}
