@@ -1,0 +1,69 @@
+extension JSONText {
+    /// The contents with escapes replaced, as UTF-8.
+    ///
+    /// - Parameter bytes: the document in which a tokenizer found this text.
+    public func utf8(in bytes: RawSpan) -> [UInt8] {
+        var result: [UInt8] = []
+        append(to: &result, from: bytes)
+        return result
+    }
+
+    /// The contents with escapes replaced.
+    ///
+    /// - Parameter bytes: the document in which a tokenizer found this text.
+    public func string(in bytes: RawSpan) -> String {
+        if hasEscapes { return String(decoding: utf8(in: bytes), as: UTF8.self) }
+        return unsafe bytes.extracting(start..<end).withUnsafeBytes {
+            unsafe String(decoding: $0, as: UTF8.self)
+        }
+    }
+
+    /// Appends the contents with escapes replaced, as UTF-8.
+    public func append(to result: inout [UInt8], from bytes: RawSpan) {
+        guard hasEscapes else {
+            unsafe bytes.extracting(start..<end).withUnsafeBytes { unsafe result.append(contentsOf: $0) }
+            return
+        }
+        var position = start
+        while position < end {
+            let byte = bytes.byte(position)
+            if byte == UInt8(ascii: "\\") {
+                appendEscape(at: &position, to: &result, from: bytes)
+            } else {
+                result.append(byte)
+                position += 1
+            }
+        }
+    }
+
+    /// True where the contents, with escapes replaced, are exactly `utf8`.
+    public func equals(_ utf8: [UInt8], in bytes: RawSpan) -> Bool {
+        if hasEscapes { return self.utf8(in: bytes) == utf8 }
+        guard end - start == utf8.count else { return false }
+        for index in utf8.indices where bytes.byte(start + index) != utf8[index] { return false }
+        return true
+    }
+
+    private func appendEscape(at position: inout Int, to result: inout [UInt8], from bytes: RawSpan) {
+        if let unit = bytes.codeUnit(at: position) {
+            var scalar = UInt32(unit)
+            position += 6
+            if (0xD800..<0xDC00).contains(unit), let low = bytes.codeUnit(at: position) {
+                scalar = 0x10000 + (UInt32(unit) - 0xD800) << 10 + (UInt32(low) & 0x3FF)
+                position += 6
+            }
+            result.append(contentsOf: String(Unicode.Scalar(scalar) ?? "\u{FFFD}").utf8)
+            return
+        }
+        let letter = bytes.byte(position + 1)
+        position += 2
+        switch letter {
+        case UInt8(ascii: "b"): result.append(0x08)
+        case UInt8(ascii: "f"): result.append(0x0C)
+        case UInt8(ascii: "n"): result.append(0x0A)
+        case UInt8(ascii: "r"): result.append(0x0D)
+        case UInt8(ascii: "t"): result.append(0x09)
+        default: result.append(letter)
+        }
+    }
+}
