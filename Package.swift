@@ -58,5 +58,9 @@ let package = Package(
                 "CheckpointFormats", "Conversion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
+        .testTarget(
+            name: "SafeTensorsTests", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"],
+            swiftSettings: settings),
     ]
 )

@@ -38,9 +38,18 @@ extension JSONText {
 
     /// True where the contents, with escapes replaced, are exactly `utf8`.
     public func equals(_ utf8: [UInt8], in bytes: RawSpan) -> Bool {
-        if hasEscapes { return self.utf8(in: bytes) == utf8 }
-        guard end - start == utf8.count else { return false }
-        for index in utf8.indices where bytes.byte(start + index) != utf8[index] { return false }
+        equals(RawSpan(_elements: utf8.span), in: bytes)
+    }
+
+    /// True where the contents, with escapes replaced, are exactly `utf8`.
+    public func equals(_ utf8: RawSpan, in bytes: RawSpan) -> Bool {
+        if hasEscapes {
+            let decoded = self.utf8(in: bytes)
+            return JSONText(start: 0, end: decoded.count, hasEscapes: false)
+                .equals(utf8, in: RawSpan(_elements: decoded.span))
+        }
+        guard end - start == utf8.byteCount else { return false }
+        for index in 0..<utf8.byteCount where bytes.byte(start + index) != utf8.byte(index) { return false }
         return true
     }
 

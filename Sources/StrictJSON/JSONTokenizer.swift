@@ -13,6 +13,8 @@ public struct JSONTokenizer: ~Escapable {
     let bytes: RawSpan
     /// The byte that is read next.
     public private(set) var position = 0
+    /// The first byte of the token that was returned last.
+    public private(set) var tokenStart = 0
     /// The arrays and objects that are open.
     public private(set) var depth = 0
     private let maximumDepth: Int
@@ -95,6 +97,7 @@ extension JSONTokenizer {
 
     private mutating func close() -> JSONToken {
         let object = isInObject
+        tokenStart = position
         position += 1
         depth -= 1
         expectation = .afterValue
@@ -115,6 +118,7 @@ extension JSONTokenizer {
 
     private mutating func key() throws(JSONError) -> JSONToken {
         guard peek == UInt8(ascii: "\"") else { throw unexpected("a key in quotes must stand here") }
+        tokenStart = position
         let text = try string()
         skipWhitespace()
         guard peek == UInt8(ascii: ":") else { throw unexpected("a colon must follow the key") }
@@ -125,6 +129,7 @@ extension JSONTokenizer {
 
     private mutating func value() throws(JSONError) -> JSONToken {
         guard let first = peek else { throw unexpected("a value must stand here") }
+        tokenStart = position
         switch first {
         case UInt8(ascii: "{"): return try open(object: true)
         case UInt8(ascii: "["): return try open(object: false)

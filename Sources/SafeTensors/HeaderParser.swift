@@ -1,0 +1,274 @@
+internal import StrictJSON
+internal import TensorCore
+
+/// Reads the JSON of a header into a ``HeaderIndex``: the grammar and the entries, not yet the layout.
+struct HeaderParser: ~Escapable {
+    static let metadataKey = "__metadata__"
+    /// Nesting that the reference's JSON reader accepts.
+    private static let maximumDepth = 127
+
+    let bytes: RawSpan
+    let mode: ValidationMode
+    var index = HeaderIndex()
+    private var tokens: JSONTokenizer
+    private var sawMetadata = false
+    /// The tensor whose entry is being read.
+    private var name: JSONText?
+
+    @_lifetime(copy bytes)
+    init(_ bytes: RawSpan, mode: ValidationMode) throws(SafeTensorsError) {
+        self.bytes = bytes
+        self.mode = mode
+        do {
+            tokens = try JSONTokenizer(validating: bytes, maximumDepth: Self.maximumDepth)
+        } catch {
+            throw SafeTensorsError(
+                .headerNotUTF8, at: Self.fileOffset(error.offset), "the header is not UTF-8")
+        }
+    }
+
+    /// Reads the whole header.
+    mutating func parse() throws(SafeTensorsError) {
+        guard case .beginObject = try next() else {
+            throw error(.headerNotObject, "the header is not a JSON object")
+        }
+        if tokens.tokenStart > 0 {
+            index.warnings.add(.leadingWhitespace) {
+                SafeTensorsWarning(.leadingWhitespace, at: 8, "white space stands before the header's object")
+            }
+        }
+        let special = ShortText(Self.metadataKey)
+        while case .key(let key) = try next() {
+            if ShortText(key, in: bytes) == special { try parseMetadata() } else { try parseEntry(key) }
+        }
+        name = nil
+        let objectEnd = tokens.position
+        _ = try next()
+        for position in objectEnd..<bytes.byteCount where bytes[position] != 0x20 {
+            index.warnings.add(.nonSpacePadding) {
+                SafeTensorsWarning(
+                    .nonSpacePadding, at: Self.fileOffset(position),
+                    "the header is padded with something else than spaces")
+            }
+            break
+        }
+    }
+
+    private mutating func parseMetadata() throws(SafeTensorsError) {
+        guard !sawMetadata else { throw error(.duplicateKey, "__metadata__ occurs twice") }
+        sawMetadata = true
+        switch try next() {
+        case .null:
+            let offset = Self.fileOffset(tokens.tokenStart)
+            index.warnings.add(.metadataNull) {
+                SafeTensorsWarning(.metadataNull, at: offset, "__metadata__ is null")
+            }
+        case .beginObject:
+            index.hasMetadata = true
+            while case .key(let key) = try next() {
+                index.metadataKeys.append(UInt32(key.start - 1))
+                guard case .string = try next() else {
+                    throw error(.badMetadata, "a value in __metadata__ is not a string")
+                }
+            }
+        default: throw error(.badMetadata, "__metadata__ is not an object of strings")
+        }
+    }
+}
+
+// MARK: - Entries
+
+extension HeaderParser {
+    /// The fields of an entry that were read so far.
+    private struct Fields {
+        var dtype: DType?
+        var shape: Shape?
+        var offsets: (begin: UInt64, end: UInt64)?
+    }
+
+    private struct Shape {
+        /// The opening bracket.
+        var start: Int
+        /// The number of elements, nil where it overflows.
+        var elementCount: UInt64?
+    }
+
+    private static let dtypeField = ShortText("dtype")
+    private static let shapeField = ShortText("shape")
+    private static let offsetsField = ShortText("data_offsets")
+
+    private mutating func parseEntry(_ key: JSONText) throws(SafeTensorsError) {
+        name = key
+        var fields = Fields()
+        switch try next() {
+        case .beginObject:
+            let start = tokens.tokenStart
+            while case .key(let field) = try next() { try parseField(field, into: &fields) }
+            guard fields.dtype != nil, fields.shape != nil, fields.offsets != nil else {
+                let missing = fields.dtype == nil ? "dtype" : fields.shape == nil ? "shape" : "data_offsets"
+                throw error(.badTensorEntry, at: start, "the entry has no \(missing)")
+            }
+        case .beginArray where mode == .reference: try parseSequence(into: &fields)
+        case .beginArray: throw strictOnly(.badTensorEntry, "the entry is an array, not an object")
+        default: throw error(.badTensorEntry, "the entry is not an object")
+        }
+        if let dtype = fields.dtype, let shape = fields.shape, let offsets = fields.offsets {
+            index.names.append(UInt32(key.start - 1))
+            index.entries.append(
+                HeaderIndex.Entry(
+                    begin: offsets.begin, end: offsets.end, shape: UInt32(shape.start), dtype: dtype,
+                    fault: Self.fault(dtype, elementCount: shape.elementCount, offsets.begin, offsets.end)))
+        }
+    }
+
+    private mutating func parseField(_ field: JSONText, into fields: inout Fields) throws(SafeTensorsError) {
+        switch ShortText(field, in: bytes) {
+        case Self.dtypeField:
+            guard fields.dtype == nil else { throw error(.duplicateKey, "the entry has dtype twice") }
+            fields.dtype = try parseDType(try next())
+        case Self.shapeField:
+            guard fields.shape == nil else { throw error(.duplicateKey, "the entry has shape twice") }
+            fields.shape = try parseShape(try next())
+        case Self.offsetsField:
+            guard fields.offsets == nil else {
+                throw error(.duplicateKey, "the entry has data_offsets twice")
+            }
+            fields.offsets = try parseOffsets(try next())
+        default: try skipField(field)
+        }
+    }
+
+    /// An entry spelt `[dtype, shape, data_offsets]`, which the reference takes for an object.
+    private mutating func parseSequence(into fields: inout Fields) throws(SafeTensorsError) {
+        warnIrregular("the entry is an array, not an object")
+        fields.dtype = try parseDType(try next())
+        fields.shape = try parseShape(try next())
+        fields.offsets = try parseOffsets(try next())
+        guard case .endArray = try next() else {
+            throw error(.badTensorEntry, "the entry is an array of more than three elements")
+        }
+    }
+
+    private mutating func parseDType(_ token: JSONToken) throws(SafeTensorsError) -> DType {
+        switch token {
+        case .string(let text): return try dtype(text)
+        case .beginObject where mode == .reference: return try parseDTypeObject()
+        case .beginObject: throw strictOnly(.badTensorEntry, "the dtype is an object, not a string")
+        default: throw error(.badTensorEntry, "the dtype is not a string")
+        }
+    }
+
+    /// A dtype spelt `{"F32": null}`, which the reference takes for a string.
+    private mutating func parseDTypeObject() throws(SafeTensorsError) -> DType {
+        warnIrregular("the dtype is an object, not a string")
+        guard case .key(let text) = try next(), let dtype = DTypeSpelling.dtype(text, in: bytes),
+            case .null = try next(), case .endObject = try next()
+        else { throw error(.badTensorEntry, "the dtype is not a string") }
+        return dtype
+    }
+
+    private func dtype(_ text: JSONText) throws(SafeTensorsError) -> DType {
+        if let dtype = DTypeSpelling.dtype(text, in: bytes) { return dtype }
+        let spelling =
+            text.end - text.start > 64
+            ? "the dtype" : "the dtype \"\(escapedForDisplay(text.string(in: bytes)))\""
+        throw error(.unknownDType, "\(spelling) is not one of the format's")
+    }
+
+    private mutating func parseShape(_ token: JSONToken) throws(SafeTensorsError) -> Shape {
+        guard case .beginArray = token else { throw error(.badShape, "the shape is not an array") }
+        let start = tokens.tokenStart
+        var elementCount: UInt64? = 1
+        while true {
+            let token = try next()
+            if case .endArray = token { return Shape(start: start, elementCount: elementCount) }
+            guard case .number(let number) = token, let dimension = number.unsigned else {
+                throw error(.badShape, "a dimension is not an unsigned 64-bit integer")
+            }
+            if let count = elementCount {
+                let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
+                elementCount = overflow ? nil : product
+            }
+        }
+    }
+
+    private mutating func parseOffsets(_ token: JSONToken) throws(SafeTensorsError) -> (UInt64, UInt64) {
+        if case .beginArray = token, case .number(let begin) = try next(), let begin = begin.unsigned,
+            case .number(let end) = try next(), let end = end.unsigned, case .endArray = try next()
+        {
+            return (begin, end)
+        }
+        throw error(
+            .badOffsets, "data_offsets is not an array of two unsigned 64-bit integers",
+            referenceName: "InvalidHeaderDeserialization")
+    }
+
+    /// Passes over a field that the format does not define.
+    private mutating func skipField(_ field: JSONText) throws(SafeTensorsError) {
+        let name = tensorName
+        let start = field.start - 1
+        index.warnings.add(.unknownField) {
+            SafeTensorsWarning(
+                .unknownField, at: Self.fileOffset(start), tensor: name,
+                "the entry has a field that the format does not define")
+        }
+        let depth = tokens.depth
+        repeat {
+            if case .number(let number) = try next(), NumberRange.overflows(number, in: bytes) {
+                throw error(.headerNotJSON, "a number is too large for any reader")
+            }
+        } while tokens.depth > depth
+    }
+
+    private static func fault(
+        _ dtype: DType, elementCount: UInt64?, _ begin: UInt64, _ end: UInt64
+    ) -> HeaderIndex.Fault {
+        guard begin <= end else { return .reversed }
+        guard let elementCount else { return .overflow }
+        let (bits, overflow) = elementCount.multipliedReportingOverflow(by: UInt64(dtype.bitWidth))
+        if overflow { return .overflow }
+        if bits % 8 != 0 { return .subByte }
+        return bits / 8 == end - begin ? .none : .mismatch
+    }
+}
+
+// MARK: - Tokens and errors
+
+extension HeaderParser {
+    private mutating func next() throws(SafeTensorsError) -> JSONToken {
+        do {
+            return try tokens.next()
+        } catch {
+            let code: SafeTensorsError.Code = error.code == .nestingTooDeep ? .nestingTooDeep : .headerNotJSON
+            throw SafeTensorsError(
+                code, at: Self.fileOffset(error.offset), tensor: tensorName,
+                "the header is not valid JSON: \(error.message)")
+        }
+    }
+
+    private var tensorName: TensorName? { name.map { TensorName(utf8: $0.utf8(in: bytes)) } }
+
+    private func error(
+        _ code: SafeTensorsError.Code, at position: Int? = nil, _ message: String,
+        referenceName: String?? = nil
+    ) -> SafeTensorsError {
+        SafeTensorsError(
+            code, at: Self.fileOffset(position ?? tokens.tokenStart), tensor: tensorName, message,
+            referenceName: referenceName)
+    }
+
+    /// An error for what the reference accepts.
+    private func strictOnly(_ code: SafeTensorsError.Code, _ message: String) -> SafeTensorsError {
+        error(code, message, referenceName: .some(nil))
+    }
+
+    private mutating func warnIrregular(_ message: String) {
+        let name = tensorName
+        let offset = Self.fileOffset(tokens.tokenStart)
+        index.warnings.add(.irregularEntry) {
+            SafeTensorsWarning(.irregularEntry, at: offset, tensor: name, message)
+        }
+    }
+
+    static func fileOffset(_ position: Int) -> UInt64 { UInt64(position) + 8 }
+}

@@ -1,0 +1,176 @@
+internal import StrictJSON
+public import TensorCore
+
+/// The header of a SafeTensors file, checked against the size of the file: a collection of its tensors.
+///
+/// A header costs its own bytes and about 34 bytes a tensor; names and shapes are decoded when asked for.
+/// Tensors come in the order of the header; see ``offsetOrder`` for the order of their data.
+public struct SafeTensorsHeader: Sendable {
+    /// The longest header, in bytes, that the format allows.
+    public static let maximumHeaderByteCount = 100_000_000
+
+    /// The size of the header without the eight bytes of its length.
+    public var headerByteCount: UInt64 { UInt64(json.count) }
+    /// The byte of the file where the data section begins.
+    public var dataOffset: UInt64 { headerByteCount + 8 }
+    /// The size of the data section, in bytes.
+    public let dataByteCount: UInt64
+    private let json: [UInt8]
+    private let index: HeaderIndex
+
+    /// Checks a header that was read already.
+    ///
+    /// - Parameters:
+    ///   - json: the bytes after the header length.
+    ///   - fileByteCount: the size of the whole file, at least eight bytes more than `json`.
+    public init(
+        parsing json: [UInt8], fileByteCount: UInt64, mode: ValidationMode = .strict
+    ) throws(SafeTensorsError) {
+        guard json.count <= Self.maximumHeaderByteCount else {
+            throw .headerTooLarge(UInt64(json.count))
+        }
+        guard fileByteCount >= UInt64(json.count) + 8 else {
+            throw .headerTruncated(fileByteCount)
+        }
+        let bytes = RawSpan(_elements: json.span)
+        var parser = try HeaderParser(bytes, mode: mode)
+        try parser.parse()
+        try parser.settleNames()
+        try parser.settleMetadata()
+        var index = parser.index
+        let dataOffset = UInt64(json.count) + 8
+        dataByteCount = fileByteCount - dataOffset
+        try HeaderLayoutCheck(dataOffset: dataOffset, dataByteCount: dataByteCount).apply(
+            to: &index, bytes: bytes)
+        self.json = json
+        self.index = index
+    }
+
+    /// What was odd about the header.
+    public var warnings: SafeTensorsWarnings { index.warnings }
+
+    /// True where `__metadata__` is an object, even an empty one.
+    ///
+    /// Some loaders treat a file with metadata but without a `format` entry differently from one without any.
+    public var hasMetadata: Bool { index.hasMetadata }
+
+    /// The entries of `__metadata__` in the order of the header.
+    ///
+    /// Decoded each time.
+    public var metadata: [(key: String, value: String)] {
+        let bytes = RawSpan(_elements: json.span)
+        var result: [(key: String, value: String)] = []
+        result.reserveCapacity(index.metadataKeys.count)
+        for quote in index.metadataKeys {
+            let key = JSONText.opened(at: Int(quote), in: bytes)
+            var position = key.end + 1
+            while position < bytes.byteCount, bytes[position] != UInt8(ascii: "\"") { position += 1 }
+            let value = JSONText.opened(at: position, in: bytes)
+            result.append((key.string(in: bytes), value.string(in: bytes)))
+        }
+        return result
+    }
+
+    /// The position of the tensor with this name, or nil, in constant time.
+    public func index(of name: TensorName) -> Int? {
+        index.table.index(
+            of: RawSpan(_elements: name.utf8.span), among: index.names, in: RawSpan(_elements: json.span))
+    }
+
+    /// The tensor with this name, or nil, in constant time.
+    public subscript(name: TensorName) -> TensorInfo? { index(of: name).map { self[$0] } }
+
+    /// The positions of the tensors in the order of their data.
+    public var offsetOrder: [Int] { index.offsetOrder?.map { Int($0) } ?? Array(indices) }
+}
+
+extension SafeTensorsHeader: RandomAccessCollection {
+    /// The first position.
+    public var startIndex: Int { 0 }
+
+    /// The number of tensors.
+    public var endIndex: Int { index.entries.count }
+
+    /// The tensor at a position of the header.
+    public subscript(position: Int) -> TensorInfo {
+        let bytes = RawSpan(_elements: json.span)
+        let entry = index.entries[position]
+        return TensorInfo(
+            name: index.name(position, in: bytes), dtype: entry.dtype,
+            shape: index.shape(position, in: bytes),
+            dataOffsets: entry.begin..<entry.end,
+            fileRange: dataOffset + entry.begin..<dataOffset + entry.end)
+    }
+}
+
+extension SafeTensorsHeader {
+    /// Reads and checks the header of a file: the eight bytes of its length and the header, no data.
+    ///
+    /// - Throws: ``SafeTensorsError/Code/io`` where the source cannot be read, else what is wrong with it.
+    public init(reading source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
+        let size = source.byteCount
+        let prefixByteCount = Swift.min(size, UInt64(Lookalike.prefixByteCount))
+        let prefix = try source.header(at: 0, count: Int(prefixByteCount))
+        let count = try Self.headerByteCount(prefix: prefix, fileByteCount: size)
+        do {
+            try self.init(parsing: try source.header(at: 8, count: count), fileByteCount: size, mode: mode)
+        } catch {
+            throw error.adding(hint: Lookalike.hint(prefix))
+        }
+    }
+
+    /// The size of the header of a file that begins with `prefix`, checked against the size of the file.
+    ///
+    /// - Parameter prefix: the first bytes; eight suffice, 64 let an error say what the file is instead.
+    public static func headerByteCount(
+        prefix: [UInt8], fileByteCount: UInt64
+    ) throws(SafeTensorsError) -> Int {
+        let hint = Lookalike.hint(prefix)
+        guard prefix.count >= 8, fileByteCount >= 8 else {
+            throw SafeTensorsError(
+                .headerTooSmall,
+                "the file has \(fileByteCount) bytes, fewer than the eight of the header length"
+            ).adding(hint: hint)
+        }
+        let count = RawSpan(_elements: prefix.span).load(littleEndian: UInt64.self, at: 0)
+        guard count <= UInt64(maximumHeaderByteCount) else { throw .headerTooLarge(count).adding(hint: hint) }
+        guard count <= fileByteCount - 8 else { throw .headerTruncated(fileByteCount).adding(hint: hint) }
+        return Int(count)
+    }
+}
+
+extension ByteSource {
+    fileprivate func header(at offset: UInt64, count: Int) throws(SafeTensorsError) -> [UInt8] {
+        do {
+            return try bytes(at: offset, count: count)
+        } catch {
+            throw SafeTensorsError(error)
+        }
+    }
+}
+
+extension SafeTensorsError {
+    fileprivate static func headerTooLarge(_ count: UInt64) -> SafeTensorsError {
+        SafeTensorsError(
+            .headerTooLarge,
+            "the header length is \(count), over the limit of \(SafeTensorsHeader.maximumHeaderByteCount) bytes"
+        )
+    }
+
+    fileprivate static func headerTruncated(_ fileByteCount: UInt64) -> SafeTensorsError {
+        SafeTensorsError(
+            .headerTruncated, at: fileByteCount, "the file ends within the header: it was cut short")
+    }
+
+    /// The error with a word on what the file is instead, where that is why it is refused.
+    fileprivate func adding(hint: String?) -> SafeTensorsError {
+        guard let hint else { return self }
+        switch code {
+        case .headerTooSmall, .headerTooLarge, .headerTruncated, .headerNotUTF8, .headerNotJSON:
+            var result = self
+            result.message += ": \(hint)"
+            return result
+        default: return self
+        }
+    }
+}
