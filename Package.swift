@@ -58,5 +58,13 @@ let package = Package(
                 "CheckpointFormats", "Conversion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        .testTarget(
+            name: "ArchivesTests", dependencies: ["Archives", "TensorCore", "CZlib"], swiftSettings: settings),
+        .testTarget(
+            name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore"], swiftSettings: settings),
+        .testTarget(
+            name: "CheckpointFormatsTests",
+            dependencies: ["CheckpointFormats", "Checkpoints", "Archives", "TensorCore"],
+            swiftSettings: settings),
     ]
 )
