@@ -58,9 +58,31 @@ let package = Package(
                 "CheckpointFormats", "Conversion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
         .testTarget(
             name: "SafeTensorsTests", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"],
             swiftSettings: settings),
+        .testTarget(
+            name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ArchivesTests", dependencies: ["Archives", "TensorCore", "CZlib"], swiftSettings: settings),
+        .testTarget(
+            name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore"], swiftSettings: settings),
+        .testTarget(
+            name: "CheckpointFormatsTests",
+            dependencies: ["CheckpointFormats", "Checkpoints", "Archives", "TensorCore"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ConversionTests",
+            dependencies: [
+                "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints", "CheckpointFormats",
+                "Conversion", "TestSupport",
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "ArtifactCLITests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),
     ]
 )

@@ -1,0 +1,121 @@
+internal import Checkpoints
+internal import TensorCore
+
+/// Turns the tree of a state dict into the table of its tensors, with names joined by dots.
+struct TableBuilder {
+    private let tree: StateTree
+    private var builder: TensorBuilder
+    private let file: String
+    private(set) var tensors: [TensorRecord] = []
+    private(set) var skipped: [SkippedItem] = []
+    private var names: Set<TensorName> = []
+
+    private static let nestingLimit = 1000
+    private static let tensorLimit = 1_000_000
+    private static let nameByteLimit = 4096
+    /// Containers entered and bytes of names, over the whole walk: shared containers multiply both.
+    private static let workLimit = 128 << 20
+
+    /// One container on the way from the root.
+    private struct Step {
+        var value: PickleValue
+        var next = 0
+        /// The bytes of the name that lead to the container.
+        var prefixCount: Int
+    }
+
+    init(tree: StateTree, builder: TensorBuilder, file: String) {
+        self.tree = tree
+        self.builder = builder
+        self.file = file
+    }
+
+    /// Adds every tensor under a selection.
+    mutating func add(_ selection: RootSelection) throws(CheckpointError) {
+        guard tree.count(selection.value).tensors <= Self.tensorLimit else {
+            throw CheckpointError(
+                .malformed, "tensor-limit", "the file describes more than \(Self.tensorLimit) tensors",
+                file: file)
+        }
+        if tree.tensorRecipe(selection.value) != nil {
+            try addTensor(
+                selection.value, named: selection.path.map { Array($0.utf8) } ?? Array("tensor".utf8))
+            return
+        }
+        try walk(selection)
+    }
+
+    private mutating func walk(_ selection: RootSelection) throws(CheckpointError) {
+        var prefix: [UInt8] = []
+        var path = [Step(value: selection.value, prefixCount: 0)]
+        var work = 0
+        while let step = path.last {
+            guard step.next < tree.namedCount(step.value) ?? 0 else {
+                path.removeLast()
+                reportRest(of: step.value, at: prefix[..<step.prefixCount])
+                continue
+            }
+            path[path.count - 1].next += 1
+            let (key, child) = tree.named(step.value, at: step.next)
+            let count = tree.count(child).tensors
+            if count == 0 || (path.count == 1 && selection.excluded.contains(key)) { continue }
+            prefix.removeSubrange(step.prefixCount...)
+            guard let component = tree.component(key) else {
+                let name = escaped(prefix + Array(prefix.isEmpty ? "*".utf8 : ".*".utf8))
+                skip(name, "a key is neither text nor a whole number", count)
+                continue
+            }
+            if path.count > 1 { prefix.append(0x2E) }
+            prefix += component
+            work += 64 + prefix.count
+            guard work <= Self.workLimit, prefix.count <= Self.nameByteLimit else {
+                throw CheckpointError(
+                    .malformed, "name-limit", "the file repeats its containers until names have no end",
+                    file: file)
+            }
+            if tree.tensorRecipe(child) != nil {
+                try addTensor(child, named: prefix)
+            } else {
+                guard path.count < Self.nestingLimit else {
+                    throw CheckpointError(
+                        .malformed, "nesting-limit",
+                        "containers are nested more than \(Self.nestingLimit) deep", file: file)
+                }
+                path.append(Step(value: child, prefixCount: prefix.count))
+            }
+        }
+    }
+
+    private mutating func addTensor(_ value: PickleValue, named bytes: [UInt8]) throws(CheckpointError) {
+        let name = TensorName(utf8: bytes)
+        guard String(validating: bytes, as: UTF8.self) != nil else {
+            throw CheckpointError(
+                .malformed, "name-not-utf8", "the name of a tensor is not UTF-8", file: file, tensor: name)
+        }
+        guard names.insert(name).inserted else {
+            throw CheckpointError(
+                .malformed, "duplicate-name", "two tensors have this name when keys are joined with dots",
+                file: file, tensor: name)
+        }
+        guard case .call(let number) = value else { return }
+        tensors.append(try builder.record(tree.heap.calls[Int(number)], named: name))
+        for attributes in tree.attributes(ofTensor: value) where attributes != .none {
+            skip(escaped(bytes), "Python attributes of the tensor", tree.count(attributes).tensors)
+        }
+    }
+
+    /// Lists what a container holds beside its named children: attributes, or the insides of an object.
+    private mutating func reportRest(of value: PickleValue, at prefix: ArraySlice<UInt8>) {
+        let name = prefix.isEmpty ? "(the whole file)" : escaped(prefix)
+        if case .dictionary(let number) = value {
+            let attributes = tree.heap.dictionaries[Int(number)].attributes
+            skip(name, "Python attributes of a dictionary", tree.count(attributes).tensors)
+        } else if tree.namedCount(value) == nil {
+            skip(name, "inside a Python object", tree.count(value).tensors)
+        }
+    }
+
+    private mutating func skip(_ name: String, _ reason: String, _ count: Int) {
+        if count > 0 { skipped.append(SkippedItem(name: name, reason: reason, tensorCount: count)) }
+    }
+}

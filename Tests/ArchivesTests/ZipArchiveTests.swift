@@ -1,0 +1,6 @@
+import Archives
+import TensorCore
+import Testing
+
+@Suite struct ZipArchiveTests {
+}

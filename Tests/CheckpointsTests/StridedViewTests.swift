@@ -1,0 +1,6 @@
+import Checkpoints
+import TensorCore
+import Testing
+
+@Suite struct StridedViewTests {
+}
