@@ -27,6 +27,8 @@ let package = Package(
     targets: [
         // Each target imports only targets that stand above it.
         .target(name: "CSystem"),
+        // Always optimised: a debug build of these loops would make every test wait.
+        .target(name: "CDigest", cSettings: [.unsafeFlags(["-O2"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "TensorCore", dependencies: ["CSystem"], swiftSettings: strict),
@@ -34,7 +36,9 @@ let package = Package(
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
         .target(
-            name: "Integrity", dependencies: ["COpenSSL", "CZlib", "TensorCore", "StrictJSON", "SafeTensors"],
+            name: "Integrity", dependencies: [
+                "COpenSSL", "CZlib", "CDigest", "TensorCore", "StrictJSON", "SafeTensors",
+            ],
             swiftSettings: strict),
         .target(name: "Archives", dependencies: ["CZlib", "TensorCore"], swiftSettings: strict),
         .target(

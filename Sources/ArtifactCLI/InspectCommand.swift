@@ -6,8 +6,6 @@ internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore
 
-extension ValidationMode: ExpressibleByArgument {}
-
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what is in a checkpoint, from its headers.",
@@ -23,7 +21,7 @@ struct Inspect: ParsableCommand {
     var digests = false
 
     @Option(help: "How SafeTensors headers are judged.")
-    var validation: ValidationMode = .strict
+    var validation: ValidationOption = .strict
 
     @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
     var root: String?
@@ -37,7 +35,7 @@ struct Inspect: ParsableCommand {
     func run() throws {
         do {
             var inspection = try Inspection(
-                path: path, options: ReadOptions(root: root, validation: validation))
+                path: path, options: ReadOptions(root: root, validation: validation.mode))
             if digests {
                 let progress = Progress("digesting", total: inspection.byteCount, quiet: output.quiet)
                 defer { progress.finish() }
@@ -51,9 +49,9 @@ struct Inspect: ParsableCommand {
             } else if !output.quiet {
                 Terminal.print(report.text(Terminal.outputStyle, listsAll: all || digests))
             }
-        } catch let error as ConversionError {
+        } catch {
             if output.json, case .source(let source) = error {
-                let json = InspectionReport.refusal(source, path: path, validation: validation)
+                let json = InspectionReport.refusal(source, path: path)
                 Terminal.write(json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
                 Terminal.print("")
             }

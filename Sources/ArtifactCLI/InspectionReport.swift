@@ -1,5 +1,7 @@
+internal import CheckpointFormats
 internal import Checkpoints
 internal import Conversion
+internal import Integrity
 internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore
@@ -126,7 +128,7 @@ struct InspectionReport {
     }
 
     /// The JSON for an input that was refused.
-    static func refusal(_ error: CheckpointError, path: String, validation: ValidationMode) -> JSONValue {
+    static func refusal(_ error: CheckpointError, path: String) -> JSONValue {
         var members: [JSONMember] = [
             .init("class", .string(error.class.rawValue)), .init("code", .string(error.code)),
             .init("message", .string(error.message)), .init("file", .string(error.file)),

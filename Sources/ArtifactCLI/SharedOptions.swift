@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import SafeTensors
 internal import TensorCore
 
 /// Options that every command has.
@@ -17,5 +18,17 @@ struct JobOptions: ParsableArguments {
 
     func validate() throws {
         guard (1...1024).contains(jobs) else { throw ValidationError("--jobs takes a number from 1 to 1024") }
+    }
+}
+
+/// How strictly SafeTensors headers are judged.
+enum ValidationOption: String, ExpressibleByArgument, CaseIterable {
+    case strict, reference
+
+    var mode: ValidationMode {
+        switch self {
+        case .strict: .strict
+        case .reference: .reference
+        }
     }
 }

@@ -23,7 +23,7 @@ struct Verify: ParsableCommand {
     var structure = false
 
     @Option(help: "How SafeTensors headers are judged.")
-    var validation: ValidationMode = .strict
+    var validation: ValidationOption = .strict
 
     @OptionGroup var jobs: JobOptions
     @OptionGroup var output: OutputOptions
@@ -31,7 +31,7 @@ struct Verify: ParsableCommand {
     func run() throws {
         let progress = Progress("verifying", quiet: output.quiet)
         let verifier = ModelVerifier(
-            jobs: jobs.jobs, validation: validation, structureOnly: structure,
+            jobs: jobs.jobs, validation: validation.mode, structureOnly: structure,
             willRead: { progress.expect($0) }, progress: { progress.advance($0) }, isCancelled: isInterrupted)
         let report: VerificationReport
         do {

@@ -1,5 +1,5 @@
 public import Checkpoints
-internal import SafeTensors
+public import SafeTensors
 public import TensorCore
 
 /// A kind of weights file that can be read. A new format is a folder with one of these and a line below.
@@ -103,7 +103,7 @@ public enum FormatRegistry {
                 (index, indexFile) = try readIndex(Path.join(directory.path, indexName), name: indexName)
             }
             var parts: [(file: String, checkpoint: Checkpoint)] = []
-            for file in index?.files ?? files {
+            for file in (index?.files ?? files).sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
                 let path = Path.join(directory.path, file)
                 if (try? FileSystem.kind(of: path)) == .some(nil) {
                     throw CheckpointError(
@@ -113,7 +113,7 @@ public enum FormatRegistry {
                 parts.append((file, try readFile(at: path, name: file, options: options)))
             }
             var whole = try Checkpoint.merging(
-                parts, weightMap: index?.weightMap.map { (name: $0.name, file: $0.file) },
+                parts, weightMap: index?.entries.map { (name: $0.tensor, file: $0.file) },
                 directory: directory.path)
             if let indexFile { whole.files.append(indexFile) }
             return whole
@@ -123,17 +123,20 @@ public enum FormatRegistry {
     private static func readIndex(
         _ path: String, name: String
     ) throws(CheckpointError) -> (ShardIndex, SourceFile) {
+        let file: InputFile
+        let contents: [UInt8]
         do {
-            let file = try InputFile(path: path)
-            let index = try ShardIndex(
-                reading: file, allowedExtension: name.contains(".bin.") ? "bin" : "safetensors")
-            return (index, SourceFile(path: name, source: file))
-        } catch let error as IOError {
-            throw CheckpointError(error)
-        } catch let error as SafeTensorsError {
-            throw CheckpointError(error, file: path)
+            file = try InputFile(path: path)
+            contents = try FileSystem.contents(of: path, limit: ShardIndex.byteCountLimit)
         } catch {
-            throw CheckpointError(.malformed, "bad-index", "\(error)", file: path)
+            throw CheckpointError(error)
+        }
+        do {
+            let fileExtension = name.contains(".bin.") ? "bin" : "safetensors"
+            let index = try ShardIndex(parsing: contents, fileExtension: fileExtension)
+            return (index, SourceFile(path: name, source: file))
+        } catch {
+            throw CheckpointError(error, file: path)
         }
     }
 }

@@ -1,7 +1,7 @@
 public import CheckpointFormats
 public import Checkpoints
 internal import Integrity
-public import SafeTensors
+internal import SafeTensors
 internal import StrictJSON
 public import TensorCore
 
@@ -155,33 +155,38 @@ extension ExportPlan {
         let layout: SafeTensorsLayout
         do {
             layout = try SafeTensorsLayout(
-                tensors: tensors.map { .init(name: $0.tensor.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) },
+                tensors: tensors.map { ($0.tensor.name, $0.tensor.dtype, $0.tensor.shape) },
                 metadata: metadata)
         } catch {
             throw .source(
                 CheckpointError(.unsupported, error.code.rawValue, error.message, file: name, tensor: error.tensor))
         }
-        let items = layout.order.map { index in
-            Item(
-                tensor: tensors[index].tensor, sourceDType: tensors[index].sourceDType,
-                offset: layout.fileOffset(ofTensor: index), order: tensors[index].order)
+        let rows = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($0.element.tensor.name, $0.offset) })
+        let items = layout.tensors.compactMap { place in
+            rows[place.name].map { row in
+                Item(
+                    tensor: tensors[row].tensor, sourceDType: tensors[row].sourceDType,
+                    offset: place.fileRange.lowerBound, order: tensors[row].order)
+            }
         }
         return Shard(
-            fileName: name, header: layout.headerBytes, tensors: items, byteCount: layout.fileByteCount)
+            fileName: name, header: layout.header, tensors: items, byteCount: layout.fileByteCount)
     }
 
     private static func index(of shards: [Shard], notes: [(key: String, value: String)]) -> [UInt8] {
-        var map: [(name: TensorName, file: String)] = []
+        var entries: [ShardIndex.Entry] = []
         var parameters: UInt64 = 0
         var bytes: UInt64 = 0
         for shard in shards {
             for item in shard.tensors {
-                map.append((item.tensor.name, shard.fileName))
+                entries.append(.init(tensor: item.tensor.name, file: shard.fileName))
                 parameters += item.tensor.elementCount
                 bytes += item.tensor.byteCount
             }
         }
-        return ShardIndex.encoded(
-            weightMap: map, totalParameters: parameters, totalSize: bytes, metadata: notes)
+        return ShardIndex(
+            entries: entries, totalSize: bytes, totalParameters: parameters,
+            extra: notes.map { JSONMember($0.key, .string($0.value)) }
+        ).serialized()
     }
 }

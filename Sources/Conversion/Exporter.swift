@@ -1,4 +1,4 @@
-public import Checkpoints
+internal import Checkpoints
 public import Integrity
 internal import StrictJSON
 public import TensorCore
@@ -144,7 +144,8 @@ public struct Exporter: Sendable {
             guard let digest = outcome.sha256 else { continue }
             result.append(
                 Manifest.File(
-                    path: file.path, role: "weights", byteCount: file.source.byteCount, sha256: digest))
+                    path: file.path, role: file.path.hasSuffix(".index.json") ? "index" : "weights",
+                    byteCount: file.source.byteCount, sha256: digest))
         }
         return result
     }

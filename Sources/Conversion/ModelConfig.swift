@@ -22,19 +22,20 @@ struct ModelConfig {
 
     /// Reads `config.json` of a directory. A directory without one is fine; one that is not JSON is an error.
     init(in directory: ModelDirectory?) throws(ConversionError) {
+        self.init()
         guard let directory, directory.sideFiles.contains(where: { $0.name == "config.json" }) else { return }
         let path = Path.join(directory.path, "config.json")
         let bytes = try inputOutput { () throws(IOError) in
             try FileSystem.contents(of: path, limit: Self.limit)
         }
-        do { self.init(try JSONValue(parsing: bytes)) } catch {
+        do { read(try JSONValue(parsing: bytes)) } catch {
             throw .source(
                 CheckpointError(.malformed, "bad-config", error.message, file: path, offset: UInt64(error.offset)))
         }
         contents = bytes
     }
 
-    init(_ json: JSONValue) {
+    private mutating func read(_ json: JSONValue) {
         if case .array(let names)? = json["architectures"] { architecture = names.first?.string }
         modelType = json["model_type"]?.string
         tiesEmbeddings = json["tie_word_embeddings"]?.bool

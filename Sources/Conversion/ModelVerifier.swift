@@ -1,4 +1,4 @@
-public import CheckpointFormats
+internal import CheckpointFormats
 internal import Checkpoints
 public import Integrity
 public import SafeTensors
@@ -29,7 +29,8 @@ public struct ModelVerifier: Sendable {
             let hasManifest = try inputOutput { () throws(IOError) in
                 try FileSystem.kind(of: Path.join(path, Manifest.fileName), followingLinks: false) != nil
             }
-            if try hasManifest || holdsSafeTensors(path) {
+            let isSafeTensors = try holdsSafeTensors(path)
+            if hasManifest || isSafeTensors {
                 return try inputOutput { () throws(IOError) in try directoryVerifier.verify(directory: path) }
             }
             return try verifyCheckpoint(path)

@@ -105,18 +105,21 @@ final class LaneHasher: @unchecked Sendable {
 
     /// Takes the next bytes of the lane, which start at `offset`.
     func update(_ bytes: RawSpan, at offset: UInt64) {
-        whole?.update(bytes)
         let end = offset + UInt64(bytes.byteCount)
+        var position = offset
         while finished.count < segments.count {
             let segment = segments[finished.count]
-            let low = max(segment.range.lowerBound, offset)
+            let low = max(segment.range.lowerBound, position)
             let high = min(segment.range.upperBound, end)
             if low < high {
+                whole?.update(bytes.extracting(Int(position - offset)..<Int(low - offset)))
                 add(bytes.extracting(Int(low - offset)..<Int(high - offset)), segment.algorithm)
+                position = high
             }
-            if segment.range.upperBound > end { return }
+            if segment.range.upperBound > end { break }
             close(segment.algorithm)
         }
+        whole?.update(bytes.extracting(Int(position - offset)..<bytes.byteCount))
     }
 
     /// Ends the lane.
@@ -126,10 +129,14 @@ final class LaneHasher: @unchecked Sendable {
         return whole?.finish()
     }
 
+    /// Adds bytes of the current segment to its digest and to the whole's.
     private func add(_ bytes: RawSpan, _ algorithm: DigestLane.Algorithm) {
-        switch algorithm {
-        case .sha256: part.update(bytes)
-        case .crc32: crc = CRC32.update(crc, with: bytes)
+        switch (algorithm, whole) {
+        case (.sha256, let whole?): SHA256Hasher.update(whole, part, bytes)
+        case (.sha256, nil): part.update(bytes)
+        case (.crc32, _):
+            crc = CRC32.update(crc, with: bytes)
+            whole?.update(bytes)
         }
     }
 

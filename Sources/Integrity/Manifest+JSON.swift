@@ -1,5 +1,5 @@
-public import StrictJSON
-public import TensorCore
+internal import StrictJSON
+internal import TensorCore
 
 /// Why a manifest cannot be used.
 public struct ManifestError: Error, Sendable, CustomStringConvertible {

@@ -23,7 +23,7 @@ public func run(
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
     if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
     let scratch = try TemporaryDirectory()
-    for name in ["out", "err"] { FileManager.default.createFile(atPath: scratch.file(name), contents: nil) }
+    for name in ["out", "err"] { _ = FileManager.default.createFile(atPath: scratch.file(name), contents: nil) }
     process.standardOutput = FileHandle(forWritingAtPath: scratch.file("out"))
     process.standardError = FileHandle(forWritingAtPath: scratch.file("err"))
     process.standardInput = FileHandle.nullDevice

@@ -27,7 +27,7 @@ public struct SafeTensorsFormat: CheckpointFormat {
         }
         var tensors: [TensorRecord] = []
         tensors.reserveCapacity(header.count)
-        for info in header.tensors {
+        for info in header {
             let extent = Extent(
                 source: file, offset: info.fileRange.lowerBound,
                 byteCount: info.fileRange.upperBound - info.fileRange.lowerBound)
@@ -37,7 +37,7 @@ public struct SafeTensorsFormat: CheckpointFormat {
         return Checkpoint(
             format: name, tensors: tensors, metadata: header.metadata,
             files: [SourceFile(path: path, source: file)],
-            warnings: header.warnings.map { warning in
+            warnings: header.warnings.kept.map { warning in
                 CheckpointWarning(
                     warning.code.rawValue, warning.message, file: path, tensor: warning.tensor,
                     offset: warning.offset)

@@ -58,14 +58,14 @@ struct StructureCheck {
             return
         }
         readable.insert(name)
-        for warning in header.warnings {
+        for warning in header.warnings.kept {
             report.findings.append(
                 .init(
                     .warning, warning.code.rawValue, warning.message, file: name, tensor: warning.tensor,
                     offset: warning.offset))
         }
         var expected = Dictionary(recorded.map { ($0.name, $0) }) { first, _ in first }
-        for tensor in header.tensors {
+        for tensor in header {
             tensorCount += 1
             if let other = locations.updateValue(name, forKey: tensor.name) {
                 report.findings.append(
@@ -132,8 +132,9 @@ struct StructureCheck {
     private func checkIndex(_ name: String, _ report: inout VerificationReport) {
         let index: ShardIndex
         do {
-            let file = try InputFile(path: Path.join(directory, name))
-            index = try ShardIndex(reading: file, allowedExtension: "safetensors")
+            let path = Path.join(directory, name)
+            index = try ShardIndex(
+                parsing: try FileSystem.contents(of: path, limit: ShardIndex.byteCountLimit))
         } catch let error as SafeTensorsError where error.code != .io {
             report.findings.append(
                 .init(
@@ -152,15 +153,15 @@ struct StructureCheck {
                     file: name))
         }
         var indexed: Set<TensorName> = []
-        for entry in index.weightMap {
-            indexed.insert(entry.name)
-            guard readable.contains(entry.file), locations[entry.name] != entry.file else { continue }
+        for entry in index.entries {
+            indexed.insert(entry.tensor)
+            guard readable.contains(entry.file), locations[entry.tensor] != entry.file else { continue }
             report.findings.append(
                 .init(
                     .error, "tensorMissing",
                     "the index says that it is in \(escapedForDisplay(entry.file)), but it is "
-                        + (locations[entry.name].map { "in \(escapedForDisplay($0))" } ?? "nowhere"),
-                    file: name, tensor: entry.name))
+                        + (locations[entry.tensor].map { "in \(escapedForDisplay($0))" } ?? "nowhere"),
+                    file: name, tensor: entry.tensor))
         }
         for (tensor, file) in locations.sorted(by: { $0.key < $1.key })
         where listed.contains(Array(file.utf8)) && !indexed.contains(tensor) {

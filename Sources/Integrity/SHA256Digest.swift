@@ -1,4 +1,3 @@
-internal import COpenSSL
 internal import TensorCore
 
 /// A SHA-256 digest: 32 bytes.
@@ -10,6 +9,14 @@ public struct SHA256Digest: Sendable, Hashable {
         var words: [4 of UInt64] = .init(repeating: 0)
         for index in 0..<32 { words[index / 8] = words[index / 8] << 8 | UInt64(bytes[index]) }
         self.words = words
+    }
+
+    /// The digest with these eight words of state.
+    init(state: [8 of UInt32]) {
+        words = [
+            UInt64(state[0]) << 32 | UInt64(state[1]), UInt64(state[2]) << 32 | UInt64(state[3]),
+            UInt64(state[4]) << 32 | UInt64(state[5]), UInt64(state[6]) << 32 | UInt64(state[7]),
+        ]
     }
 
     /// The digest written as 64 hexadecimal digits, or nil where `hex` is anything else.
@@ -63,39 +70,3 @@ extension SHA256Digest: CustomStringConvertible {
     public var description: String { hex }
 }
 
-/// SHA-256 over bytes that come in pieces, by OpenSSL.
-///
-/// Used by one thread at a time; whoever hands it to another thread does so under a lock.
-@safe
-public final class SHA256Hasher: @unchecked Sendable {
-    private let context: OpaquePointer
-
-    /// Starts a digest.
-    public init() {
-        // EVP_MD_CTX_new fails only when memory is out, and SHA-256 is always there.
-        guard let context = unsafe EVP_MD_CTX_new(), unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1
-        else { fatalError("OpenSSL has no SHA-256 or no memory") }
-        unsafe self.context = context
-    }
-
-    deinit { unsafe EVP_MD_CTX_free(context) }
-
-    /// Adds bytes.
-    public func update(_ bytes: RawSpan) {
-        _ = unsafe bytes.withUnsafeBytes { buffer in
-            unsafe EVP_DigestUpdate(context, buffer.baseAddress, buffer.count)
-        }
-    }
-
-    /// Ends the digest and starts a new one.
-    public func finish() -> SHA256Digest {
-        var bytes: [32 of UInt8] = .init(repeating: 0)
-        var span = bytes.mutableSpan
-        unsafe span.withUnsafeMutableBytes { buffer in
-            let target = unsafe buffer.bindMemory(to: UInt8.self)
-            _ = unsafe EVP_DigestFinal_ex(context, target.baseAddress, nil)
-        }
-        _ = unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil)
-        return SHA256Digest(bytes: bytes)
-    }
-}
