@@ -10,6 +10,7 @@ final class Staging: Sendable {
     let path: String
     /// Where the result will stand.
     let destination: String
+    private let replacing: Bool
     private let lock: FileSystem.Lock
 
     /// Checks the destination and makes the sibling.
@@ -25,6 +26,7 @@ final class Staging: Sendable {
         }
         try Self.check(destination, replacing: replacing, sources: sources)
         self.destination = destination
+        self.replacing = replacing
         let parent = Path.parent(of: destination)
         let prefix = ".\(name).partial-"
         (path, lock) = try inputOutput { () throws(IOError) in
@@ -39,22 +41,31 @@ final class Staging: Sendable {
 
     /// Puts the result in its place. Returns the path that what stood there before was moved to, if it was kept.
     func commit() throws(ConversionError) -> String? {
-        try inputOutput { () throws(IOError) in
+        let isPlaced = try inputOutput { () throws(IOError) in
             try FileSystem.synchronizeDirectory(path)
-            let kept = try place()
+            return try placeInFreeSpot()
+        }
+        guard isPlaced || replacing else {
+            throw .destination("\(escapedForDisplay(destination)) was made by something else in the meantime")
+        }
+        return try inputOutput { () throws(IOError) in
+            let kept = isPlaced ? nil : try replace()
             try FileSystem.synchronizeDirectory(Path.parent(of: destination))
             return kept
         }
     }
 
-    private func place() throws(IOError) -> String? {
-        if try FileSystem.moveWithoutReplacing(path, to: destination) { return nil }
-        if try FileSystem.kind(of: destination, followingLinks: false) == .directory,
+    /// Moves the result to a destination where nothing or an empty directory stands.
+    private func placeInFreeSpot() throws(IOError) -> Bool {
+        if try FileSystem.moveWithoutReplacing(path, to: destination) { return true }
+        guard try FileSystem.kind(of: destination, followingLinks: false) == .directory,
             try FileSystem.names(in: destination).isEmpty
-        {
-            try FileSystem.moveOverEmptyDirectory(path, to: destination)
-            return nil
-        }
+        else { return false }
+        try FileSystem.moveOverEmptyDirectory(path, to: destination)
+        return true
+    }
+
+    private func replace() throws(IOError) -> String? {
         let isOurs = EarlierExport.isComplete(at: destination)
         var old = path
         if try !FileSystem.exchange(path, destination) {

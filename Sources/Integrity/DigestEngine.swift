@@ -113,10 +113,13 @@ private struct Board {
 
     private struct Lane {
         let lane: DigestLane
-        var pieces: [Range<UInt64>] = []
+        var cursor: PieceCursor?
+        /// The piece that is read next, nil when all are under way.
+        var nextPiece: Range<UInt64>?
         var hasher: LaneHasher?
-        var nextFill = 0
-        var nextDigest = 0
+        /// Pieces that were handed out to be read, digested, and done with.
+        var filled = 0
+        var digested = 0
         var written = 0
         var isDigesting = false
         var isFinishing = false
@@ -134,7 +137,7 @@ private struct Board {
 
     init(lanes: [DigestLane], bufferCount: Int, openLimit: Int) {
         self.lanes = lanes.map { Lane(lane: $0) }
-        freeBuffers = (0..<bufferCount).map { _ in PageBuffer(capacity: DigestLane.pieceByteCount) }
+        freeBuffers = (0..<bufferCount).map { _ in PageBuffer(capacity: PieceCursor.pieceByteCount) }
         unfinished = lanes.count
         self.openLimit = openLimit
     }
@@ -151,40 +154,43 @@ private struct Board {
             if lanes[index].isDone { continue }
             open += 1
             prepare(index)
-            if let task = lanes[index].ready[lanes[index].nextDigest], !lanes[index].isDigesting {
+            if let task = lanes[index].ready[lanes[index].digested], !lanes[index].isDigesting {
                 lanes[index].isDigesting = true
                 lanes[index].ready[task.index] = nil
                 return .digest(task)
             }
-            if lanes[index].written == lanes[index].pieces.count, !lanes[index].isFinishing,
-                let hasher = lanes[index].hasher
+            if lanes[index].nextPiece == nil, lanes[index].written == lanes[index].filled,
+                !lanes[index].isFinishing, let hasher = lanes[index].hasher
             {
                 lanes[index].isFinishing = true
                 return .finish(index, lanes[index].lane.sink, hasher)
             }
-            let ahead = lanes[index].nextFill - lanes[index].nextDigest
-            if lanes[index].nextFill < lanes[index].pieces.count,
-                hungriest.map({ ahead < lanes[$0].nextFill - lanes[$0].nextDigest }) ?? true
+            let ahead = lanes[index].filled - lanes[index].digested
+            if lanes[index].nextPiece != nil,
+                hungriest.map({ ahead < lanes[$0].filled - lanes[$0].digested }) ?? true
             {
                 hungriest = index
             }
         }
-        guard let lane = hungriest, let hasher = lanes[lane].hasher, let buffer = freeBuffers.popLast() else {
-            return nil
+        guard let lane = hungriest, let hasher = lanes[lane].hasher, let piece = lanes[lane].nextPiece,
+            let buffer = freeBuffers.popLast()
+        else { return nil }
+        defer {
+            lanes[lane].filled += 1
+            lanes[lane].nextPiece = lanes[lane].cursor?.next()
         }
-        let piece = lanes[lane].nextFill
-        lanes[lane].nextFill += 1
         return .fill(
             Task(
-                lane: lane, index: piece, range: lanes[lane].pieces[piece], buffer: buffer,
+                lane: lane, index: lanes[lane].filled, range: piece, buffer: buffer,
                 source: lanes[lane].lane.source, sink: lanes[lane].lane.sink, hasher: hasher))
     }
 
-    /// Makes the table of pieces when the lane's turn comes.
+    /// Starts the lane when its turn comes.
     private mutating func prepare(_ lane: Int) {
         guard lanes[lane].hasher == nil else { return }
         lanes[lane].hasher = LaneHasher(lanes[lane].lane)
-        lanes[lane].pieces = lanes[lane].lane.pieces()
+        lanes[lane].cursor = PieceCursor(lanes[lane].lane)
+        lanes[lane].nextPiece = lanes[lane].cursor?.next()
     }
 
     mutating func filled(_ task: Task) {
@@ -194,7 +200,7 @@ private struct Board {
 
     mutating func digested(_ task: Task) {
         lanes[task.lane].isDigesting = false
-        lanes[task.lane].nextDigest += 1
+        lanes[task.lane].digested += 1
     }
 
     mutating func written(_ task: Task) {
@@ -215,7 +221,13 @@ private struct Board {
 
     mutating func laneFailed(_ lane: Int, _ error: IOError, stopAll: Bool) {
         if stopAll { isStopped = true }
-        guard !lanes[lane].isDone else { return }
+        guard !lanes[lane].isDone else {
+            // Of several failures the first in the file is told.
+            if let known = lanes[lane].outcome.error, (error.offset ?? .max) < (known.offset ?? .max) {
+                lanes[lane].outcome.error = error
+            }
+            return
+        }
         lanes[lane].outcome.error = error
         close(lane)
     }
@@ -232,7 +244,8 @@ private struct Board {
         for (_, task) in lanes[lane].ready { freeBuffers.append(task.buffer) }
         lanes[lane].ready = [:]
         lanes[lane].hasher = nil
-        lanes[lane].pieces = []
+        lanes[lane].cursor = nil
+        lanes[lane].nextPiece = nil
         lanes[lane].isDone = true
         unfinished -= 1
     }

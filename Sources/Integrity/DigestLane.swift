@@ -58,35 +58,63 @@ public struct DigestLane: Sendable {
     }
 }
 
-extension DigestLane {
+/// Cuts a lane into pieces, one at a time: small segments share a piece, large ones are cut at multiples from
+/// their own start, so that no piece splits an element.
+struct PieceCursor: Sequence, IteratorProtocol {
     /// Bytes handled at once.
     static var pieceByteCount: Int { 4 << 20 }
 
-    /// The cuts: small segments share a piece, large ones are cut at multiples from their own start, so that
-    /// no piece splits an element.
-    func pieces() -> [Range<UInt64>] {
+    private let segments: [DigestLane.Segment]
+    private let byteCount: UInt64
+    /// Where the next piece starts.
+    private var start: UInt64 = 0
+    /// The segment or gap that is being laid out.
+    private var part: Range<UInt64>?
+    private var position: UInt64 = 0
+    private var nextSegment = 0
+
+    init(_ lane: DigestLane) {
+        segments = lane.segments
+        byteCount = lane.source.byteCount
+    }
+
+    mutating func next() -> Range<UInt64>? {
         let limit = UInt64(Self.pieceByteCount)
-        var pieces: [Range<UInt64>] = []
-        var start: UInt64 = 0
-        func add(_ part: Range<UInt64>) {
-            // `part` follows what is already cut or pending from `start`.
-            if part.upperBound - start <= limit { return }
-            if part.lowerBound > start { pieces.append(start..<part.lowerBound) }
-            start = part.lowerBound
-            while part.upperBound - start > limit {
-                pieces.append(start..<start + limit)
-                start += limit
+        while let part = part ?? nextPart() {
+            if part.upperBound - start <= limit {
+                // It still fits beside what is pending.
+                self.part = nil
+            } else if part.lowerBound > start {
+                self.part = part
+                return cut(at: part.lowerBound)
+            } else {
+                self.part = start + limit..<part.upperBound
+                return cut(at: start + limit)
             }
         }
-        var position: UInt64 = 0
-        for segment in segments {
-            if segment.range.lowerBound > position { add(position..<segment.range.lowerBound) }
-            add(segment.range)
-            position = segment.range.upperBound
+        return start < byteCount ? cut(at: byteCount) : nil
+    }
+
+    private mutating func cut(at end: UInt64) -> Range<UInt64> {
+        defer { start = end }
+        return start..<end
+    }
+
+    /// The next segment, or the gap before it or after the last.
+    private mutating func nextPart() -> Range<UInt64>? {
+        guard nextSegment < segments.count else {
+            guard position < byteCount else { return nil }
+            defer { position = byteCount }
+            return position..<byteCount
         }
-        if source.byteCount > position { add(position..<source.byteCount) }
-        if source.byteCount > start { pieces.append(start..<source.byteCount) }
-        return pieces
+        let segment = segments[nextSegment].range
+        if segment.lowerBound > position {
+            defer { position = segment.lowerBound }
+            return position..<segment.lowerBound
+        }
+        nextSegment += 1
+        position = segment.upperBound
+        return segment
     }
 }
 

@@ -86,9 +86,10 @@ struct FloatCastTests {
         var shifted: [UInt8] = [0]
         for value in input { withUnsafeBytes(of: value.littleEndian) { shifted.append(contentsOf: $0) } }
         var output = [UInt8](repeating: 0, count: 2 * input.count + 1)
+        let end = output.count
         var span = output.mutableSpan
         var raw = MutableRawSpan(_elements: &span)
-        var target = raw._mutatingExtracting(1..<output.count)
+        var target = raw._mutatingExtracting(1..<end)
         FloatCast.convert(
             RawSpan(_elements: shifted.span).extracting(1..<shifted.count), from: .f32, to: .f16, into: &target)
         for (index, value) in expected.enumerated() {
