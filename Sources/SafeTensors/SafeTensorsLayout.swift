@@ -94,6 +94,8 @@ enum HeaderWriter {
         of tensors: [(name: TensorName, dtype: DType, shape: [UInt64])], ranges: [Range<UInt64>],
         metadata: [(key: String, value: String)]
     ) throws(SafeTensorsError) -> [UInt8] {
+        // Names alone may be too long; that is known before anything is built.
+        try checkByteCount(tensors.reduce(0) { $0 + $1.name.utf8.count })
         // Room for the length, which is known last.
         var bytes = [UInt8](repeating: 0, count: 8)
         bytes.append(UInt8(ascii: "{"))
@@ -108,14 +110,18 @@ enum HeaderWriter {
         bytes.append(UInt8(ascii: "}"))
         while bytes.count % 8 != 0 { bytes.append(UInt8(ascii: " ")) }
         let count = bytes.count - 8
+        try checkByteCount(count)
+        for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: count >> (8 * index)) }
+        return bytes
+    }
+
+    private static func checkByteCount(_ count: Int) throws(SafeTensorsError) {
         guard count <= SafeTensorsHeader.maximumHeaderByteCount else {
             throw SafeTensorsError(
                 .headerTooLarge,
-                "the header would have \(count) bytes, over the limit of "
+                "the header would have \(count) bytes or more, over the limit of "
                     + "\(SafeTensorsHeader.maximumHeaderByteCount): split the tensors over more files")
         }
-        for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: count >> (8 * index)) }
-        return bytes
     }
 
     private static func appendMetadata(

@@ -89,7 +89,7 @@ public struct FileIdentity: Sendable, Hashable {
 public final class OutputFile: Sendable {
     /// The path.
     public let path: String
-    private let descriptor: Int32
+    let descriptor: Int32
 
     /// Creates the file; it must not exist. The mode is 0666 less the umask.
     public init(creating path: String) throws(IOError) {
