@@ -58,13 +58,17 @@ let package = Package(
                 "CheckpointFormats", "Conversion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
         .testTarget(
-            name: "ArchivesTests", dependencies: ["Archives", "TensorCore", "CZlib"], swiftSettings: settings),
+            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore"],
+            swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore"], swiftSettings: settings),
         .testTarget(
             name: "CheckpointFormatsTests",
-            dependencies: ["CheckpointFormats", "Checkpoints", "Archives", "TensorCore"],
+            dependencies: [
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+            ],
             swiftSettings: settings),
     ]
 )

@@ -70,7 +70,7 @@ struct TableBuilder {
             work += 64 + prefix.count
             guard work <= Self.workLimit, prefix.count <= Self.nameByteLimit else {
                 throw CheckpointError(
-                    .malformed, "name-limit", "the file repeats its containers until names have no end",
+                    .malformed, "name-limit", "containers hold themselves or one another until names have no end",
                     file: file)
             }
             if tree.tensorRecipe(child) != nil {
