@@ -143,6 +143,34 @@ import Testing
     }
 }
 
+@Suite struct LargeArchiveTests {
+    @Test func `members beyond four gibibytes of a sparse file are found`() throws {
+        let directory = "/tmp/zip64-\(UInt64.random(in: 0 ... .max))"
+        try FileSystem.createDirectory(directory)
+        defer { try? FileSystem.removeTree(directory) }
+        let path = directory + "/large.zip"
+        let far: UInt64 = (4 << 30) + 96
+        var big = ZipBuilder.Member("a/big", [])
+        big.flags = 8
+        var late = ZipBuilder.Member("a/late", Array("late".utf8))
+        late.flags = 8
+        late.isZip64 = true
+        var builder = ZipBuilder([big, late])
+        builder.hasZip64End = true
+        builder.hole = (after: 0, byteCount: far)
+        let file = try OutputFile(creating: path)
+        for piece in builder.pieces() { try file.write(piece.bytes.span.bytesView, at: piece.offset) }
+        let archive = try ZipArchive(reading: InputFile(path: path))
+        let entry = try #require(archive.entry(named: "a/late"))
+        #expect(entry.dataOffset > far)
+        #expect(try archive.contents(of: entry, limit: 4) == Array("late".utf8))
+        let hole = try #require(archive.entry(named: "a/big"))
+        #expect(hole.byteCount == far)
+        let refused = try #require(throws: ArchiveError.self) { try archive.contents(of: hole, limit: .max) }
+        #expect(refused.code == "member-too-large")
+    }
+}
+
 @Suite struct DeflatedMemberTests {
     /// `0` sixteen times, as zlib writes it.
     static let zeros: [UInt8] = [0x33, 0x30, 0x40, 0x05, 0x00]
