@@ -62,6 +62,7 @@ let package = Package(
                 "CheckpointFormats", "Conversion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
@@ -73,12 +74,15 @@ let package = Package(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "ArchivesTests", dependencies: ["Archives", "TensorCore", "CZlib"], swiftSettings: settings),
+            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore"],
+            swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore"], swiftSettings: settings),
         .testTarget(
             name: "CheckpointFormatsTests",
-            dependencies: ["CheckpointFormats", "Checkpoints", "Archives", "TensorCore"],
+            dependencies: [
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ConversionTests",

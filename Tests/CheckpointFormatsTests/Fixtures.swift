@@ -20,14 +20,19 @@ enum Fixtures {
         var error: String?
         var subtree: String?
         var tied: [[String]]?
-        var warn: String?
+        var `class`: String?
+        var skippedTensors: Int?
     }
 
     static let cases: [String: Case] = {
         do {
-            let data = try Data(contentsOf: URL(filePath: directory + "/expected.json"))
-            return try JSONDecoder().decode([String: Case].self, from: data)
-        } catch { fatalError("expected.json: \(error)") }
+            var cases: [String: Case] = [:]
+            for file in ["expected.json", "more.json"] {
+                let data = try Data(contentsOf: URL(filePath: directory + "/" + file))
+                cases.merge(try JSONDecoder().decode([String: Case].self, from: data)) { first, _ in first }
+            }
+            return cases
+        } catch { fatalError("the list of fixtures: \(error)") }
     }()
 
     static let names = cases.keys.sorted()

@@ -132,14 +132,19 @@ extension RootSelection {
     }
 
     private static func isTraining(_ key: String) -> Bool {
-        trainingKeys.contains(key) || key.contains("rng_state")
+        trainingKeys.contains(key) || isGeneratorState(key)
+    }
+
+    /// Whether a key is that of a random generator's state, which is a tensor but no weight.
+    private static func isGeneratorState(_ key: String) -> Bool {
+        key.hasPrefix("rng_state") || key.hasSuffix("rng_state") || key.hasSuffix("rng_states")
     }
 
     /// Leaves out training state from a dictionary that is exported whole.
     private mutating func exclude(from dictionary: PickleDictionary, _ tree: StateTree) {
         for (key, value) in zip(dictionary.keys, dictionary.values) {
             let name = Self.shown(key, tree)
-            guard Self.isTraining(name), tree.tensorRecipe(value) == nil || name.contains("rng_state") else {
+            guard Self.isTraining(name), tree.tensorRecipe(value) == nil || Self.isGeneratorState(name) else {
                 continue
             }
             excluded.insert(key)

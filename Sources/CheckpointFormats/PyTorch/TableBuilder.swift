@@ -9,6 +9,9 @@ struct TableBuilder {
     private(set) var tensors: [TensorRecord] = []
     private(set) var skipped: [SkippedItem] = []
     private var names: Set<TensorName> = []
+    /// The name so far.
+    private var prefix: [UInt8] = []
+    private var work = 0
 
     private static let nestingLimit = 1000
     private static let tensorLimit = 1_000_000
@@ -46,9 +49,7 @@ struct TableBuilder {
     }
 
     private mutating func walk(_ selection: RootSelection) throws(CheckpointError) {
-        var prefix: [UInt8] = []
         var path = [Step(value: selection.value, prefixCount: 0)]
-        var work = 0
         while let step = path.last {
             guard step.next < tree.namedCount(step.value) ?? 0 else {
                 path.removeLast()
@@ -57,33 +58,41 @@ struct TableBuilder {
             }
             path[path.count - 1].next += 1
             let (key, child) = tree.named(step.value, at: step.next)
-            let count = tree.count(child).tensors
-            if count == 0 || (path.count == 1 && selection.excluded.contains(key)) { continue }
+            let isExcluded = path.count == 1 && selection.excluded.contains(key)
+            guard tree.count(child).tensors > 0, !isExcluded else { continue }
             prefix.removeSubrange(step.prefixCount...)
-            guard let component = tree.component(key) else {
-                let name = escaped(prefix + Array(prefix.isEmpty ? "*".utf8 : ".*".utf8))
-                skip(name, "a key is neither text nor a whole number", count)
-                continue
-            }
-            if path.count > 1 { prefix.append(0x2E) }
-            prefix += component
-            work += 64 + prefix.count
-            guard work <= Self.workLimit, prefix.count <= Self.nameByteLimit else {
-                throw CheckpointError(
-                    .malformed, "name-limit", "the file repeats its containers until names have no end",
-                    file: file)
-            }
+            guard try extendPrefix(by: key, above: child, depth: path.count) else { continue }
             if tree.tensorRecipe(child) != nil {
                 try addTensor(child, named: prefix)
-            } else {
-                guard path.count < Self.nestingLimit else {
-                    throw CheckpointError(
-                        .malformed, "nesting-limit",
-                        "containers are nested more than \(Self.nestingLimit) deep", file: file)
-                }
-                path.append(Step(value: child, prefixCount: prefix.count))
+                continue
             }
+            guard path.count < Self.nestingLimit else {
+                throw CheckpointError(
+                    .malformed, "nesting-limit",
+                    "containers are nested more than \(Self.nestingLimit) deep", file: file)
+            }
+            path.append(Step(value: child, prefixCount: prefix.count))
         }
+    }
+
+    /// Adds a key to the name, or lists what is under it as left out and returns false where it can be no name.
+    private mutating func extendPrefix(
+        by key: PickleValue, above child: PickleValue, depth: Int
+    ) throws(CheckpointError) -> Bool {
+        guard let component = tree.component(key) else {
+            let name = escaped(prefix + Array(prefix.isEmpty ? "*".utf8 : ".*".utf8))
+            skip(name, "a key is neither text nor a whole number", tree.count(child).tensors)
+            return false
+        }
+        if depth > 1 { prefix.append(0x2E) }
+        prefix += component
+        work += 64 + prefix.count
+        guard work <= Self.workLimit, prefix.count <= Self.nameByteLimit else {
+            throw CheckpointError(
+                .malformed, "name-limit",
+                "containers hold themselves or one another until names have no end", file: file)
+        }
+        return true
     }
 
     private mutating func addTensor(_ value: PickleValue, named bytes: [UInt8]) throws(CheckpointError) {
