@@ -57,3 +57,7 @@ void csystem_raise_file_limit(void) {
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+int csystem_reserve(int descriptor, unsigned long long count) {
+  return fallocate(descriptor, 0, 0, (off_t)count) == 0 ? 0 : errno;
+}

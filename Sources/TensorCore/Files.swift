@@ -1,3 +1,4 @@
+internal import CSystem
 internal import Glibc
 
 /// A regular file open for reading with `pread`, so that a file that shrinks gives an error and never a signal.
@@ -122,6 +123,16 @@ public final class OutputFile: Sendable {
     public func synchronize() throws(IOError) {
         while fsync(descriptor) != 0 {
             if errno != EINTR { throw .system("sync", path) }
+        }
+    }
+
+    /// Reserves `byteCount` bytes, so that a full disk is noticed before the work. Ignored where the file system
+    /// cannot reserve.
+    public func reserve(byteCount: UInt64) throws(IOError) {
+        guard byteCount > 0 else { return }
+        let code = csystem_reserve(descriptor, byteCount)
+        if code == ENOSPC || code == EDQUOT || code == EFBIG {
+            throw IOError(.system, path: path, operation: "reserve \(byteCount) bytes for", errno: code)
         }
     }
 }

@@ -22,4 +22,8 @@ int csystem_processor_count(void);
 /// Raises the limit of open files to the hard limit; sharded models have many.
 void csystem_raise_file_limit(void);
 
+/// fallocate(2): reserves the first `count` bytes of a file. Returns 0 or an errno value; never emulated by
+/// writing, as posix_fallocate is where the file system cannot reserve.
+int csystem_reserve(int descriptor, unsigned long long count);
+
 #endif
