@@ -10,8 +10,8 @@ struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what is in a checkpoint, from its headers.",
         discussion: """
-            PATH is a weights file or a model directory. Only headers are read, unless --digests asks for the \
-            SHA-256 of each tensor. A refused input ends with exit code 1 (malformed or unsafe) or 3 (unsupported).
+            PATH is a weights file or a model directory. Only headers are read (and the values of BOOL tensors), \
+            unless --digests asks for the SHA-256 of each tensor. A refused input ends with exit code 1 (malformed or unsafe) or 3 (unsupported).
             """)
 
     @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
@@ -35,7 +35,7 @@ struct Inspect: ParsableCommand {
     func run() throws {
         do {
             var inspection = try Inspection(
-                path: path, options: ReadOptions(root: root, validation: validation.mode))
+                path: path, options: ReadOptions(root: root, validation: validation.mode, scansValues: true))
             if digests {
                 let progress = Progress("digesting", total: inspection.byteCount, quiet: output.quiet)
                 defer { progress.finish() }

@@ -137,6 +137,7 @@ struct InspectionReport {
         if let member = error.member { members.append(.init("member", .string(member))) }
         if let tensor = error.tensor { members.append(.init("tensor", .string(tensor.string))) }
         if let global = error.global { members.append(.init("global", .string(global))) }
+        if let reference = error.reference { members.append(.init("reference", .string(reference))) }
         return .object([
             .init("schema", .string("artifact.inspect/v1")), .init("path", .string(path)),
             .init("verdict", .string("reject")), .init("error", .object(members)),

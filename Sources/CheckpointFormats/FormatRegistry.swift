@@ -27,11 +27,14 @@ public struct ReadOptions: Sendable {
     public var root: String?
     /// How strictly SafeTensors headers are judged.
     public var validation: ValidationMode
+    /// Whether the elements of BOOL tensors are looked at for values that BOOL does not have.
+    public var scansValues: Bool
 
     /// Makes options.
-    public init(root: String? = nil, validation: ValidationMode = .strict) {
+    public init(root: String? = nil, validation: ValidationMode = .strict, scansValues: Bool = false) {
         self.root = root
         self.validation = validation
+        self.scansValues = scansValues
     }
 }
 

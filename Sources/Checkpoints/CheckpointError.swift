@@ -28,6 +28,8 @@ public struct CheckpointError: Error, Sendable {
     public var tensor: TensorName?
     /// The Python global that was refused, as `module.name`.
     public var global: String?
+    /// The name that the format's reference implementation has for the same fault.
+    public var reference: String?
     /// The byte offset, in the member where there is one, else in the file.
     public var offset: UInt64?
 

@@ -12,6 +12,9 @@ public indirect enum TensorSource: Sendable {
     case cast(TensorSource, from: DType, to: DType)
     /// The elements of another source, each with its `width` bytes reversed.
     case byteSwapped(TensorSource, width: Int)
+    /// The elements of another source with the top bit of byte `byte` of every `every` bytes flipped: the sign
+    /// of each number, or of each imaginary part.
+    case signFlipped(TensorSource, byte: Int, every: Int)
 }
 
 /// A range of bytes of a source.
@@ -39,7 +42,7 @@ extension TensorSource {
         case .strided(let view): view.byteCount
         case .cast(let inner, let from, let to):
             inner.byteCount / UInt64(from.byteWidth ?? 1) * UInt64(to.byteWidth ?? 1)
-        case .byteSwapped(let inner, _): inner.byteCount
+        case .byteSwapped(let inner, _), .signFlipped(let inner, _, _): inner.byteCount
         }
     }
 
@@ -61,6 +64,11 @@ extension TensorSource {
         case .byteSwapped(let inner, let width):
             try inner.read(at: offset, into: &buffer)
             reverseBytes(of: &buffer, width: width)
+        case .signFlipped(let inner, let byte, let step):
+            try inner.read(at: offset, into: &buffer)
+            for index in stride(from: byte, to: buffer.byteCount, by: step) {
+                buffer.storeBytes(of: buffer.bytes[index] ^ 0x80, toByteOffset: index, as: UInt8.self)
+            }
         }
     }
 
@@ -108,7 +116,7 @@ extension TensorSource {
                 offset: view.storage.offset + view.elementOffset * UInt64(view.elementByteCount),
                 shape: view.shape, strides: view.strides)
         case .byteSwapped(let inner, _): inner.identity
-        case .cast: nil
+        case .cast, .signFlipped: nil
         }
     }
 }
@@ -134,7 +142,7 @@ extension TensorSource {
         switch self {
         case .extent(let extent): (extent.source, extent.offset)
         case .strided(let view): (view.storage.source, view.storage.offset)
-        case .cast(let inner, _, _), .byteSwapped(let inner, _): inner.location
+        case .cast(let inner, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _): inner.location
         }
     }
 }

@@ -32,7 +32,8 @@ extension TensorSource {
         switch self {
         case .extent(let extent): extent.touches(range, of: name)
         case .strided(let view): view.storage.touches(range, of: name)
-        case .cast(let inner, _, _), .byteSwapped(let inner, _): inner.touches(range, of: name)
+        case .cast(let inner, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _):
+            inner.touches(range, of: name)
         }
     }
 }

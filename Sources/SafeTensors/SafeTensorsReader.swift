@@ -13,6 +13,12 @@ public struct SafeTensorsReader: Sendable {
         self.source = source
     }
 
+    /// Reads by a header that was checked already; it must be that of `source`.
+    public init(_ source: any ByteSource, header: SafeTensorsHeader) {
+        self.header = header
+        self.source = source
+    }
+
     /// Opens the file at `path` and checks its header.
     public init(opening path: String, mode: ValidationMode = .strict) throws(SafeTensorsError) {
         let file: InputFile

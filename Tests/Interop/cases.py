@@ -206,9 +206,16 @@ def root_by_name():
 
 
 @case
-def ambiguous_root():
+def several_models():
+    """No key says which one is meant, so all tensors are kept under their full names."""
     saved = {"generator": nn.Linear(2, 2).state_dict(), "discriminator": nn.Linear(3, 3).state_dict()}
-    return Case(saved, None, mentions="generator")
+    return Case(saved, {f"{model}.{name}": t for model, state in saved.items() for name, t in state.items()})
+
+
+@case
+def ambiguous_root():
+    saved = {"net": nn.Linear(2, 2).state_dict(), "model": nn.Linear(3, 3).state_dict()}
+    return Case(saved, None, mentions="--root")
 
 
 @case

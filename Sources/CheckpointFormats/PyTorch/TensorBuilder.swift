@@ -76,7 +76,6 @@ struct TensorBuilder {
             case .integer(let offset) = arguments[1], let size = heap.items(arguments[2]),
             let stride = heap.items(arguments[3])
         else { throw damaged(name) }
-        if count > 4, arguments.count > count { try checkFlags(arguments[count], name) }
         let storage = try storage(number, name)
         var element = storage.element
         if count == 7 {
@@ -95,7 +94,11 @@ struct TensorBuilder {
             strides: try dimensions(stride, "negative-stride", "a stride is negative", name))
         try check(view, in: storage, name)
         try countOutput(of: view, name)
-        return try record(view, of: storage, dtype: dtype, named: name)
+        var record = try record(view, of: storage, dtype: dtype, named: name)
+        if count > 4, arguments.count > count {
+            record.source = try applyFlags(arguments[count], to: record.source, dtype, name)
+        }
+        return record
     }
 
     private func record(
@@ -191,17 +194,26 @@ extension TensorBuilder {
         return result
     }
 
-    /// Refuses views that negate what they show.
-    private func checkFlags(_ metadata: PickleValue, _ name: TensorName) throws(CheckpointError) {
-        guard case .dictionary(let number) = metadata else { return }
+    /// Carries out the conjugation and the negation that torch keeps as flags of a view.
+    private func applyFlags(
+        _ metadata: PickleValue, to source: TensorSource, _ dtype: DType, _ name: TensorName
+    ) throws(CheckpointError) -> TensorSource {
+        guard case .dictionary(let number) = metadata else { return source }
         let dictionary = heap.dictionaries[Int(number)]
-        for flag in ["conj", "neg"] {
-            if let key = heap.known(flag), dictionary[key] == .boolean(true) {
-                throw error(
-                    .unsupported, "\(flag)-view",
-                    "the tensor is a lazily \(flag == "conj" ? "conjugated" : "negated") view: save "
-                        + "tensor.resolve_\(flag)()", name)
-            }
+        func isSet(_ flag: String) -> Bool {
+            heap.known(flag).map { dictionary[$0] == .boolean(true) } ?? false
+        }
+        var result = source
+        if isSet("conj"), dtype == .c64 { result = .signFlipped(result, byte: 7, every: 8) }
+        guard isSet("neg") else { return result }
+        switch dtype {
+        case .f16, .bf16: return .signFlipped(result, byte: 1, every: 2)
+        case .f32, .c64: return .signFlipped(result, byte: 3, every: 4)
+        case .f64: return .signFlipped(result, byte: 7, every: 8)
+        default:
+            throw error(
+                .unsupported, "neg-view",
+                "the tensor is a lazily negated view of \(dtype.name): save tensor.resolve_neg()", name)
         }
     }
 }

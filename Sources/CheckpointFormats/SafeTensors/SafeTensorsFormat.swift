@@ -22,7 +22,14 @@ public struct SafeTensorsFormat: CheckpointFormat {
         _ file: InputFile, path: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
         let header: SafeTensorsHeader
-        do { header = try SafeTensorsHeader(reading: file, mode: options.validation) } catch {
+        var warnings: [SafeTensorsWarning]
+        do {
+            header = try SafeTensorsHeader(reading: file, mode: options.validation)
+            warnings = header.warnings.kept
+            if options.scansValues {
+                warnings += try SafeTensorsReader(file, header: header).scanValues().kept
+            }
+        } catch {
             throw CheckpointError(error, file: file.name)
         }
         var tensors: [TensorRecord] = []
@@ -37,7 +44,7 @@ public struct SafeTensorsFormat: CheckpointFormat {
         return Checkpoint(
             format: name, tensors: tensors, metadata: header.metadata,
             files: [SourceFile(path: path, source: file)],
-            warnings: header.warnings.kept.map { warning in
+            warnings: warnings.map { warning in
                 CheckpointWarning(
                     warning.code.rawValue, warning.message, file: path, tensor: warning.tensor,
                     offset: warning.offset)
@@ -51,5 +58,6 @@ extension CheckpointError {
         let kind: CheckpointError.Class = error.code == .io ? .io : .malformed
         self.init(
             kind, error.code.rawValue, error.message, file: file, tensor: error.tensor, offset: error.offset)
+        reference = error.referenceName
     }
 }

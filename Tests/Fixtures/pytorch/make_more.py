@@ -122,8 +122,8 @@ good("legacy_more.pt", {"state_dict": {"w": a, "t": b.permute(2, 0, 1), "c": c, 
      {"w": a, "t": b.permute(2, 0, 1), "c": c, "f8": a.to(torch.float8_e5m2fnuz)}, save=legacy, subtree="state_dict")
 
 bad("complex128.pt", {"w": c.to(torch.complex128)}, "dtype-unsupported", **{"class": "unsupported"})
-bad("conj.pt", {"w": c.conj()}, "conj-view", **{"class": "unsupported"})
-bad("neg.pt", {"w": c.conj().imag}, "neg-view", **{"class": "unsupported"})
+good("conj.pt", {"w": c.conj(), "t": c.mH}, {"w": c.conj().resolve_conj(), "t": c.mH.resolve_conj()})
+good("neg.pt", {"w": c.conj().imag}, {"w": c.conj().imag.resolve_neg()})
 bad("quantized.pt", {"w": torch.quantize_per_tensor(a, 0.1, 0, torch.qint8)}, "quantized-unsupported", **{"class": "unsupported"})
 bad("sparse.pt", {"w": a.to_sparse()}, "sparse-unsupported", **{"class": "unsupported"})
 bad("meta.pt", {"w": torch.empty(2, device="meta")}, "meta-unsupported", **{"class": "unsupported"})
