@@ -36,7 +36,8 @@ let package = Package(
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
         .target(
-            name: "Integrity", dependencies: [
+            name: "Integrity",
+            dependencies: [
                 "COpenSSL", "CZlib", "CDigest", "TensorCore", "StrictJSON", "SafeTensors",
             ],
             swiftSettings: strict),

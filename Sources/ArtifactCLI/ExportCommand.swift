@@ -43,7 +43,8 @@ struct Export: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The most bytes of tensors in a file, such as 5GB (decimal) or 5GiB (binary).", valueName: "size"))
+            "The most bytes of tensors in a file, such as 5GB (decimal) or 5GiB (binary).", valueName: "size")
+    )
     var maxShardSize = "5GB"
 
     @Option(help: "Convert floating tensors (F64, F32, F16, BF16), rounding to nearest even.")
@@ -63,7 +64,8 @@ struct Export: ParsableCommand {
 
     func validate() throws {
         guard ByteSize.parse(maxShardSize) != nil else {
-            throw ValidationError("--max-shard-size takes a size such as 5GB, 500MB or 5GiB, not \(maxShardSize)")
+            throw ValidationError(
+                "--max-shard-size takes a size such as 5GB, 500MB or 5GiB, not \(maxShardSize)")
         }
         guard !output.isEmpty else { throw ValidationError("--output takes the name of a directory") }
     }

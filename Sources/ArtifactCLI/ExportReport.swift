@@ -42,17 +42,21 @@ struct ExportReport {
     private func files(_ style: Style) -> [String] {
         var table = Table(.left, .right, .left, .left)
         let digests = Dictionary(
-            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) }, uniquingKeysWith: { first, _ in first })
+            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) },
+            uniquingKeysWith: { first, _ in first })
         func add(_ name: String, _ size: UInt64, _ what: String) {
             table.add(
-                escapedForDisplay(name), ByteSize.describe(size), digests[name].map { "\($0.prefix(12))…" } ?? "", what)
+                escapedForDisplay(name), ByteSize.describe(size),
+                digests[name].map { "\($0.prefix(12))…" } ?? "", what)
         }
         for shard in plan.shards {
             add(shard.fileName, shard.byteCount, counted(shard.tensors.count, "tensor"))
         }
         if let index = plan.index { add(index.name, UInt64(index.contents.count), "index") }
         for item in plan.sideFiles {
-            add(item.file.name, item.source.byteCount, item.file.role.rawValue + (item.isEdited ? ", dtype changed" : ""))
+            add(
+                item.file.name, item.source.byteCount,
+                item.file.role.rawValue + (item.isEdited ? ", dtype changed" : ""))
         }
         if let manifest = result?.manifest {
             add(Manifest.fileName, UInt64(manifest.encoded().count), "manifest")
@@ -66,7 +70,8 @@ struct ExportReport {
             return "dry run: \(counted(tensorCount, "tensor")), \(size) would be written"
         }
         let kept = result.replaced.map { "\nwhat stood there is now at \(escapedForDisplay($0))" } ?? ""
-        return style.green("✓") + " \(counted(tensorCount, "tensor")), \(size) in \(Clock.describe(seconds))\(kept)"
+        return style.green("✓")
+            + " \(counted(tensorCount, "tensor")), \(size) in \(Clock.describe(seconds))\(kept)"
     }
 
     var json: JSONValue {
@@ -78,7 +83,8 @@ struct ExportReport {
         ]
         if let root = plan.checkpoint.root { members.append(.init("root", .string(root))) }
         let digests = Dictionary(
-            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) }, uniquingKeysWith: { first, _ in first })
+            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) },
+            uniquingKeysWith: { first, _ in first })
         func file(_ name: String, _ size: UInt64, _ role: String) -> JSONValue {
             var file: [JSONMember] = [
                 .init("path", .string(name)), .init("role", .string(role)), .init("size", .integer(size)),
@@ -104,7 +110,8 @@ struct ExportReport {
             members.append(
                 .init(
                     "cast",
-                    .object([.init("dtype", .string(dtype.name)), .init("tensors", .integer(plan.castCount))])))
+                    .object([.init("dtype", .string(dtype.name)), .init("tensors", .integer(plan.castCount))])
+                ))
         }
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))

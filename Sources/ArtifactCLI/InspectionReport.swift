@@ -31,7 +31,9 @@ struct InspectionReport {
             let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""
             notes.add("left", escapedForDisplay(item.name), item.reason + tensors)
         }
-        for warning in checkpoint.warnings { notes.add("warning", warning.code, escapedForDisplay(warning.message)) }
+        for warning in checkpoint.warnings {
+            notes.add("warning", warning.code, escapedForDisplay(warning.message))
+        }
         if !notes.isEmpty { lines += [""] + notes.lines(indent: "  ") }
         return lines.joined(separator: "\n")
     }
@@ -77,7 +79,8 @@ struct InspectionReport {
                 .array(
                     inspection.dtypes.map { dtype in
                         .object([
-                            .init("dtype", .string(dtype.dtype.name)), .init("tensors", .integer(dtype.tensors)),
+                            .init("dtype", .string(dtype.dtype.name)),
+                            .init("tensors", .integer(dtype.tensors)),
                             .init("parameters", .integer(dtype.elements)),
                             .init("nbytes", .integer(dtype.byteCount)),
                         ])
@@ -87,7 +90,9 @@ struct InspectionReport {
                 "files",
                 .array(
                     checkpoint.files.map {
-                        .object([.init("path", .string($0.path)), .init("size", .integer($0.source.byteCount))])
+                        .object([
+                            .init("path", .string($0.path)), .init("size", .integer($0.source.byteCount)),
+                        ])
                     })))
         members.append(
             .init("metadata", .object(checkpoint.metadata.map { .init($0.key, .string($0.value)) })))

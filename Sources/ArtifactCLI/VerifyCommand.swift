@@ -97,9 +97,11 @@ struct VerificationRendering {
             let what = report.record == nil ? "structure is sound" : "verified\(record)"
             lines.append("\(style.green("✓")) \(style.bold(path)): \(what) — \(scope)")
         case .failed: lines.append("\(style.red("✗")) \(style.bold(path)): NOT verified — \(scope)")
-        case .unreadable: lines.append("\(style.yellow("?")) \(style.bold(path)): could not be read — \(scope)")
+        case .unreadable:
+            lines.append("\(style.yellow("?")) \(style.bold(path)): could not be read — \(scope)")
         case .undecided:
-            lines.append("\(style.yellow("?")) \(style.bold(path)): nothing wrong found, not proven — \(scope)")
+            lines.append(
+                "\(style.yellow("?")) \(style.bold(path)): nothing wrong found, not proven — \(scope)")
         }
         return lines.joined(separator: "\n")
     }
@@ -110,7 +112,8 @@ struct VerificationRendering {
             .init("verdict", .string(report.verdict.rawValue)),
             .init("exit_code", .integer(report.exitCode)),
             .init("record", report.record.map { .string($0) } ?? .null),
-            .init("file_count", .integer(report.fileCount)), .init("tensor_count", .integer(report.tensorCount)),
+            .init("file_count", .integer(report.fileCount)),
+            .init("tensor_count", .integer(report.tensorCount)),
             .init("bytes_read", .integer(report.byteCount)),
             .init("findings", .array(report.findings.map(\.json))),
         ])

@@ -2,7 +2,9 @@ public import Checkpoints
 public import SafeTensors
 public import TensorCore
 
-/// A kind of weights file that can be read. A new format is a folder with one of these and a line below.
+/// A kind of weights file that can be read.
+///
+/// A new format is a folder with one of these and a line below.
 public protocol CheckpointFormat: Sendable {
     /// The identifier, such as `pytorch`.
     var name: String { get }
@@ -111,7 +113,8 @@ public enum FormatRegistry {
                 if (try? FileSystem.kind(of: path)) == .some(nil) {
                     throw CheckpointError(
                         .malformed, "shard-missing",
-                        "the index lists \(escapedForDisplay(file)), which is not there", file: directory.path)
+                        "the index lists \(escapedForDisplay(file)), which is not there", file: directory.path
+                    )
                 }
                 parts.append((file, try readFile(at: path, name: file, options: options)))
             }

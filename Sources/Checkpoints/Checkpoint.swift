@@ -46,7 +46,9 @@ public struct TensorRecord: Sendable {
     /// Produces the elements in row-major order, little-endian.
     public var source: TensorSource
 
-    /// Makes a record. The shape's size must be known not to overflow.
+    /// Makes a record.
+    ///
+    /// The shape's size must be known not to overflow.
     public init(name: TensorName, dtype: DType, shape: [UInt64], source: TensorSource) {
         self.name = name
         self.dtype = dtype

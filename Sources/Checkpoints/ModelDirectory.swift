@@ -47,7 +47,9 @@ public struct ModelDirectory: Sendable {
         var left: [SkippedItem] = []
         for name in names {
             let kind: FileSystem.Kind?
-            do { kind = try FileSystem.kind(of: Path.join(path, name)) } catch { throw CheckpointError(error) }
+            do { kind = try FileSystem.kind(of: Path.join(path, name)) } catch {
+                throw CheckpointError(error)
+            }
             switch kind {
             case .file: files.append(name)
             case .directory: left.append(SkippedItem(name: name + "/", reason: "a directory"))
@@ -227,7 +229,8 @@ extension SideFile.Role {
 extension SideFile {
     /// True for what a trainer keeps beside the weights to go on training.
     static func isTrainingState(_ name: String) -> Bool {
-        ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(name)
+        ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(
+            name)
             || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
     }
 

@@ -5,8 +5,9 @@ public enum ByteSize {
         ("KIB", 1 << 10), ("MIB", 1 << 20), ("GIB", 1 << 30), ("TIB", 1 << 40),
     ]
 
-    /// Reads `5GB` (decimal), `5GiB` (binary), `1.5GB` or plain bytes; any letter case. Nil for anything else,
-    /// for zero, and for more than 2^63 bytes.
+    /// Reads `5GB` (decimal), `5GiB` (binary), `1.5GB` or plain bytes; any letter case.
+    ///
+    /// Nil for anything else, for zero, and for more than 2^63 bytes.
     public static func parse(_ text: String) -> UInt64? {
         let text = text.uppercased()
         let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
@@ -22,7 +23,9 @@ public enum ByteSize {
         guard (1...2).contains(parts.count), let whole = UInt64(parts[0]) else { return nil }
         var (value, overflow) = whole.multipliedReportingOverflow(by: scale)
         if parts.count == 2 {
-            guard !parts[1].isEmpty, parts[1].utf8.count <= 6, let fraction = UInt64(parts[1]) else { return nil }
+            guard !parts[1].isEmpty, parts[1].utf8.count <= 6, let fraction = UInt64(parts[1]) else {
+                return nil
+            }
             let divisor = (0..<parts[1].utf8.count).reduce(UInt64(1)) { result, _ in result * 10 }
             let (product, high) = fraction.multipliedReportingOverflow(by: scale)
             let (sum, carry) = value.addingReportingOverflow(product / divisor)

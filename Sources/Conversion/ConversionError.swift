@@ -1,7 +1,9 @@
 public import Checkpoints
 public import TensorCore
 
-/// Why an export did not happen. Where it throws, the destination is as it was.
+/// Why an export did not happen.
+///
+/// Where it throws, the destination is as it was.
 public enum ConversionError: Error, Sendable {
     /// The source is bad or cannot be read.
     case source(CheckpointError)

@@ -9,7 +9,9 @@ public import TensorCore
 public struct ExportOptions: Sendable {
     /// The dtype that floating tensors are converted to; nil keeps each as it is.
     public var dtype: DType?
-    /// The most bytes of tensors in a file. 5 GB, as in the hub library.
+    /// The most bytes of tensors in a file.
+    ///
+    /// 5 GB, as in the hub library.
     public var maxShardByteCount: UInt64
     /// Whether a directory that stands at the destination may be replaced.
     public var replacing: Bool
@@ -81,7 +83,9 @@ public struct ExportPlan: Sendable {
 }
 
 extension ExportPlan {
-    /// Plans the export of `model`. Reads the config, nothing else.
+    /// Plans the export of `model`.
+    ///
+    /// Reads the config, nothing else.
     public init(model: OpenedModel, options: ExportOptions) throws(ConversionError) {
         let checkpoint = model.checkpoint
         guard !checkpoint.tensors.isEmpty else {
@@ -107,7 +111,8 @@ extension ExportPlan {
                 [(key: "format", value: format)] + (split.count == 1 ? Self.unique(carried + notes) : [])
             shards.append(
                 try Self.shard(
-                    name: name, tensors: members.map { (written[$0], kept[$0].dtype, $0) }, metadata: metadata))
+                    name: name, tensors: members.map { (written[$0], kept[$0].dtype, $0) }, metadata: metadata
+                ))
         }
 
         self.checkpoint = checkpoint
@@ -159,9 +164,11 @@ extension ExportPlan {
                 metadata: metadata)
         } catch {
             throw .source(
-                CheckpointError(.unsupported, error.code.rawValue, error.message, file: name, tensor: error.tensor))
+                CheckpointError(
+                    .unsupported, error.code.rawValue, error.message, file: name, tensor: error.tensor))
         }
-        let rows = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($0.element.tensor.name, $0.offset) })
+        let rows = Dictionary(
+            uniqueKeysWithValues: tensors.enumerated().map { ($0.element.tensor.name, $0.offset) })
         let items = layout.tensors.compactMap { place in
             rows[place.name].map { row in
                 Item(

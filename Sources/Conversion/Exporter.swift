@@ -62,7 +62,9 @@ public struct Exporter: Sendable {
         throw .io(
             IOError(
                 .unreadable, path: path, operation: "write to",
-                detail: "\(ByteSize.describe(plan.byteCount)) are needed and \(ByteSize.describe(free)) are free"))
+                detail:
+                    "\(ByteSize.describe(plan.byteCount)) are needed and \(ByteSize.describe(free)) are free")
+        )
     }
 
     private func write(_ plan: ExportPlan, into directory: String) throws(ConversionError) -> Manifest {
@@ -78,7 +80,10 @@ public struct Exporter: Sendable {
         }
         for item in plan.sideFiles {
             outputs.append(
-                (item.file.name, item.file.role.rawValue, try lane(item.source, item.file.name, in: directory)))
+                (
+                    item.file.name, item.file.role.rawValue,
+                    try lane(item.source, item.file.name, in: directory)
+                ))
         }
         var lanes: [DigestLane] = []
         var sourceSlots: [Int] = []
@@ -112,7 +117,8 @@ public struct Exporter: Sendable {
         return manifest
     }
 
-    private func lane(for shard: ExportPlan.Shard, in directory: String) throws(ConversionError) -> DigestLane {
+    private func lane(for shard: ExportPlan.Shard, in directory: String) throws(ConversionError) -> DigestLane
+    {
         let content = ShardContent(
             name: shard.fileName, header: shard.header,
             tensors: shard.tensors.map { ($0.offset, $0.tensor.source) })

@@ -20,7 +20,9 @@ struct ModelConfig {
 
     init() {}
 
-    /// Reads `config.json` of a directory. A directory without one is fine; one that is not JSON is an error.
+    /// Reads `config.json` of a directory.
+    ///
+    /// A directory without one is fine; one that is not JSON is an error.
     init(in directory: ModelDirectory?) throws(ConversionError) {
         self.init()
         guard let directory, directory.sideFiles.contains(where: { $0.name == "config.json" }) else { return }
@@ -30,7 +32,8 @@ struct ModelConfig {
         }
         do { read(try JSONValue(parsing: bytes)) } catch {
             throw .source(
-                CheckpointError(.malformed, "bad-config", error.message, file: path, offset: UInt64(error.offset)))
+                CheckpointError(
+                    .malformed, "bad-config", error.message, file: path, offset: UInt64(error.offset)))
         }
         contents = bytes
     }
@@ -79,14 +82,16 @@ extension ExportPlan {
         let names: [DType: String] = [.f32: "float32", .f16: "float16", .bf16: "bfloat16", .f64: "float64"]
         guard let name = names[dtype] else { return nil }
         do {
-            let edit = try JSONEdit.replacingStringValues(in: contents, keys: ["dtype", "torch_dtype"]) { value in
+            let edit = try JSONEdit.replacingStringValues(in: contents, keys: ["dtype", "torch_dtype"]) {
+                value in
                 names.values.contains(value) && value != name ? name : nil
             }
             return edit.count > 0 ? edit.bytes : nil
         } catch {
             throw .source(
                 CheckpointError(
-                    .malformed, "bad-config", error.message, file: "config.json", offset: UInt64(error.offset)))
+                    .malformed, "bad-config", error.message, file: "config.json", offset: UInt64(error.offset)
+                ))
         }
     }
 }

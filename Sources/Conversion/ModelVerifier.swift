@@ -55,7 +55,7 @@ public struct ModelVerifier: Sendable {
             checkpoint = try FormatRegistry.open(
                 path: path, options: ReadOptions(validation: directoryVerifier.validation)
             ).checkpoint
-        } catch where error.class == .malformed || error.class == .unsafe {
+        } catch  where error.class == .malformed || error.class == .unsafe {
             report.findings.append(
                 .init(
                     .error, error.code, error.message, file: Path.name(of: error.file), tensor: error.tensor,

@@ -39,7 +39,9 @@ final class Staging: Sendable {
     /// Removes what was built.
     func discard() { try? FileSystem.removeTree(path) }
 
-    /// Puts the result in its place. Returns the path that what stood there before was moved to, if it was kept.
+    /// Puts the result in its place.
+    ///
+    /// Returns the path that what stood there before was moved to, if it was kept.
     func commit() throws(ConversionError) -> String? {
         let isPlaced = try inputOutput { () throws(IOError) in
             try FileSystem.synchronizeDirectory(path)

@@ -118,7 +118,9 @@ struct PieceCursor: Sequence, IteratorProtocol {
     }
 }
 
-/// The running digests of one lane. Used by one thread at a time.
+/// The running digests of one lane.
+///
+/// Used by one thread at a time.
 final class LaneHasher: @unchecked Sendable {
     private let whole: SHA256Hasher?
     private let part = SHA256Hasher()

@@ -49,7 +49,9 @@ extension Manifest {
         return .object(members)
     }
 
-    /// Reads a manifest. Members that this version does not know are ignored.
+    /// Reads a manifest.
+    ///
+    /// Members that this version does not know are ignored.
     public init(decoding bytes: [UInt8]) throws(ManifestError) {
         let value: JSONValue
         do { value = try JSONValue(parsing: bytes) } catch {
@@ -58,7 +60,8 @@ extension Manifest {
         let top = try Reader(value, "the manifest")
         let schema = try top.string("schema")
         guard schema == Self.schema else {
-            throw ManifestError("its schema is \(escapedForDisplay(schema)), this version reads \(Self.schema)")
+            throw ManifestError(
+                "its schema is \(escapedForDisplay(schema)), this version reads \(Self.schema)")
         }
         let tool = try top.object("tool")
         let source = try top.object("source")
@@ -121,7 +124,9 @@ extension Manifest.File {
 
 extension Manifest.Tensor {
     var json: JSONValue {
-        var members: [JSONMember] = [.init("name", .string(name.string)), .init("dtype", .string(dtype.name))]
+        var members: [JSONMember] = [
+            .init("name", .string(name.string)), .init("dtype", .string(dtype.name)),
+        ]
         if let sourceDType { members.append(.init("source_dtype", .string(sourceDType.name))) }
         members += [
             .init("shape", .array(shape.map { .integer($0) })), .init("file", .string(file)),

@@ -57,11 +57,13 @@ public struct SHA256Digest: Sendable, Hashable {
         return hasher.finish()
     }
 
+    /// Compares all 32 bytes.
     public static func == (a: Self, b: Self) -> Bool {
         a.words[0] == b.words[0] && a.words[1] == b.words[1] && a.words[2] == b.words[2]
             && a.words[3] == b.words[3]
     }
 
+    /// Feeds the first eight bytes, which are as good as random.
     public func hash(into hasher: inout Hasher) { hasher.combine(words[0]) }
 }
 
@@ -69,4 +71,3 @@ extension SHA256Digest: CustomStringConvertible {
     /// The hexadecimal form.
     public var description: String { hex }
 }
-

@@ -74,7 +74,8 @@ public final class SHA256Hasher: @unchecked Sendable {
 /// The state of a digest whose blocks the processor's SHA instructions add.
 private struct SHA256Blocks {
     private var state: [8 of UInt32] = [
-        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
+        0x5be0_cd19,
     ]
     /// The start of a block that is not whole yet.
     private var pending: [64 of UInt8] = .init(repeating: 0)
@@ -134,7 +135,9 @@ private struct SHA256Blocks {
         keep(rest.extracting(64 * whole..<rest.byteCount))
     }
 
-    /// Keeps less than a block for later. Nothing may be pending unless `bytes` is empty.
+    /// Keeps less than a block for later.
+    ///
+    /// Nothing may be pending unless `bytes` is empty.
     mutating func keep(_ bytes: RawSpan) {
         guard bytes.byteCount > 0 else { return }
         for index in 0..<bytes.byteCount { pending[index] = bytes[index] }
@@ -151,7 +154,9 @@ private struct SHA256Blocks {
             compressPending()
         }
         while pendingCount < 56 { appendZero() }
-        for index in 0..<8 { pending[56 + index] = UInt8(truncatingIfNeeded: bitCount >> UInt64(56 - 8 * index)) }
+        for index in 0..<8 {
+            pending[56 + index] = UInt8(truncatingIfNeeded: bitCount >> UInt64(56 - 8 * index))
+        }
         compressPending()
         return SHA256Digest(state: state)
     }

@@ -36,8 +36,10 @@ public struct MemorySource: ByteSource {
         self.contents = contents
     }
 
+    /// The size, in bytes.
     public var byteCount: UInt64 { UInt64(contents.count) }
 
+    /// Fills the buffer from memory.
     public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
         guard offset <= byteCount, UInt64(buffer.byteCount) <= byteCount - offset else {
             throw IOError(.unexpectedEnd, path: name, operation: "read", offset: offset)

@@ -1,7 +1,9 @@
 internal import CSystem
 internal import Glibc
 
-/// Operations on paths. The one place that calls the file system by path.
+/// Operations on paths.
+///
+/// The one place that calls the file system by path.
 public enum FileSystem {
     /// What stands at a path.
     public enum Kind: Sendable { case file, directory, symbolicLink, other }
@@ -85,7 +87,9 @@ public enum FileSystem {
         guard fsync(fd) == 0 || errno == EINVAL else { throw .system("sync", path) }
     }
 
-    /// Moves `from` to `to`, where nothing may stand. Returns false where something does.
+    /// Moves `from` to `to`, where nothing may stand.
+    ///
+    /// Returns false where something does.
     public static func moveWithoutReplacing(_ from: String, to: String) throws(IOError) -> Bool {
         var code = unsafe csystem_rename_noreplace(from, to)
         if code == EINVAL || code == ENOSYS {
@@ -113,11 +117,14 @@ public enum FileSystem {
     public static func availableByteCount(at path: String) -> UInt64? {
         var status = statvfs()
         guard unsafe statvfs(path, &status) == 0 else { return nil }
-        let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(
+            by: UInt64(status.f_frsize))
         return overflow ? nil : bytes
     }
 
-    /// Swaps two existing paths in one step. Returns false where the file system cannot.
+    /// Swaps two existing paths in one step.
+    ///
+    /// Returns false where the file system cannot.
     public static func exchange(_ a: String, _ b: String) throws(IOError) -> Bool {
         let code = unsafe csystem_rename_exchange(a, b)
         if code == EINVAL || code == ENOSYS { return false }
@@ -125,7 +132,9 @@ public enum FileSystem {
         return true
     }
 
-    /// Removes a file, or a directory with all that is in it, never following a link. Nothing there is fine.
+    /// Removes a file, or a directory with all that is in it, never following a link.
+    ///
+    /// Nothing there is fine.
     public static func removeTree(_ path: String) throws(IOError) {
         switch try kind(of: path, followingLinks: false) {
         case nil: return

@@ -35,6 +35,7 @@ public final class InputFile: ByteSource {
 
     deinit { close(descriptor) }
 
+    /// Fills the buffer with `pread`, whatever the pieces in which the system delivers.
     public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
         var done = 0
         let total = buffer.byteCount
@@ -92,7 +93,9 @@ public final class OutputFile: Sendable {
     public let path: String
     let descriptor: Int32
 
-    /// Creates the file; it must not exist. The mode is 0666 less the umask.
+    /// Creates the file; it must not exist.
+    ///
+    /// The mode is 0666 less the umask.
     public init(creating path: String) throws(IOError) {
         let fd = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard fd >= 0 else { throw .system("create", path) }
@@ -126,8 +129,9 @@ public final class OutputFile: Sendable {
         }
     }
 
-    /// Reserves `byteCount` bytes, so that a full disk is noticed before the work. Ignored where the file system
-    /// cannot reserve.
+    /// Reserves `byteCount` bytes, so that a full disk is noticed before the work.
+    ///
+    /// Ignored where the file system cannot reserve.
     public func reserve(byteCount: UInt64) throws(IOError) {
         guard byteCount > 0 else { return }
         let code = csystem_reserve(descriptor, byteCount)

@@ -43,7 +43,8 @@ enum FloatBits {
         let special = magnitude &+ (224 << 23)
         let quieted = (magnitude & 0x007F_FFFF) != 0 ? special | 0x0040_0000 : special
         // A subnormal is its integer value times 2^-24.
-        let subnormal = (Float(bitPattern: magnitude &+ (113 << 23)) - Float(bitPattern: 113 << 23)).bitPattern
+        let subnormal = (Float(bitPattern: magnitude &+ (113 << 23)) - Float(bitPattern: 113 << 23))
+            .bitPattern
         var result = exponent == 0 ? subnormal : normal
         result = exponent == 0x0F80_0000 ? quieted : result
         return result | sign

@@ -30,7 +30,9 @@ public enum FloatCast {
         case (.bf16, .f32):
             map(source, &destination, UInt16.self, UInt32.self) { FloatBits.f32(bf16: $0) }
         case (.bf16, .f16):
-            map(source, &destination, UInt16.self, UInt16.self) { FloatBits.f16(f32: FloatBits.f32(bf16: $0)) }
+            map(source, &destination, UInt16.self, UInt16.self) {
+                FloatBits.f16(f32: FloatBits.f32(bf16: $0))
+            }
         case (.bf16, .f64):
             map(source, &destination, UInt16.self, UInt64.self) {
                 Double(Float(bitPattern: FloatBits.f32(bf16: $0))).bitPattern
@@ -38,7 +40,9 @@ public enum FloatCast {
         case (.f16, .f32):
             map(source, &destination, UInt16.self, UInt32.self) { FloatBits.f32(f16: $0) }
         case (.f16, .bf16):
-            map(source, &destination, UInt16.self, UInt16.self) { FloatBits.bf16(f32: FloatBits.f32(f16: $0)) }
+            map(source, &destination, UInt16.self, UInt16.self) {
+                FloatBits.bf16(f32: FloatBits.f32(f16: $0))
+            }
         case (.f16, .f64):
             map(source, &destination, UInt16.self, UInt64.self) {
                 Double(Float(bitPattern: FloatBits.f32(f16: $0))).bitPattern

@@ -11,7 +11,9 @@ extension Span where Element: BitwiseCopyable {
 }
 
 extension RawSpan {
-    /// The integer stored little-endian at byte `offset`. Traps where the span has no such bytes.
+    /// The integer stored little-endian at byte `offset`.
+    ///
+    /// Traps where the span has no such bytes.
     @inlinable
     public func load<T: FixedWidthInteger & BitwiseCopyable>(
         littleEndian type: T.Type, at offset: Int
@@ -19,7 +21,9 @@ extension RawSpan {
         T(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
     }
 
-    /// The byte at `offset`. Traps where there is none.
+    /// The byte at `offset`.
+    ///
+    /// Traps where there is none.
     @inlinable
     public subscript(offset: Int) -> UInt8 { unsafe unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
 
@@ -41,7 +45,9 @@ extension RawSpan {
     }
 }
 
-/// Copies `source` to the start of `destination`. Traps where it does not fit.
+/// Copies `source` to the start of `destination`.
+///
+/// Traps where it does not fit.
 public func copyBytes(from source: RawSpan, to destination: inout MutableRawSpan) {
     precondition(source.byteCount <= destination.byteCount)
     unsafe destination.withUnsafeMutableBytes { target in
@@ -50,6 +56,7 @@ public func copyBytes(from source: RawSpan, to destination: inout MutableRawSpan
 }
 
 /// Copies `count` bytes of `source` from `sourceOffset` to `destinationOffset` of `destination`.
+///
 /// Traps where either range does not fit.
 public func copyBytes(
     from source: RawSpan, at sourceOffset: Int, to destination: inout MutableRawSpan,

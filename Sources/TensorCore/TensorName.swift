@@ -13,7 +13,9 @@ public struct TensorName: Sendable, Hashable {
     /// The name with the UTF-8 bytes of `string`.
     public init(_ string: String) { self.utf8 = Array(string.utf8) }
 
-    /// The name as text. Invalid UTF-8 is repaired, so this is for showing and for JSON, never for comparing.
+    /// The name as text.
+    ///
+    /// Invalid UTF-8 is repaired, so this is for showing and for JSON, never for comparing.
     public var string: String { String(decoding: utf8, as: UTF8.self) }
 }
 

@@ -18,7 +18,8 @@ struct ReferenceDigests {
     struct File: Decodable { let models: [String: Model] }
 
     static func model(_ name: String) throws -> Model {
-        let data = try Data(contentsOf: URL(fileURLWithPath: Repository.path("SampleModels/reference-digests.json")))
+        let data = try Data(
+            contentsOf: URL(fileURLWithPath: Repository.path("SampleModels/reference-digests.json")))
         return try #require(try JSONDecoder().decode(File.self, from: data).models[name])
     }
 }
@@ -51,7 +52,8 @@ struct ExportTests {
         for (name, tensor) in tensors {
             let expected = try #require(reference.tensors[name])
             #expect(tensor["sha256"] as? String == expected.sha256, "\(name)")
-            #expect(tensor["shape"] as? [Int] == expected.shape && tensor["dtype"] as? String == expected.dtype)
+            #expect(
+                tensor["shape"] as? [Int] == expected.shape && tensor["dtype"] as? String == expected.dtype)
         }
     }
 
@@ -63,8 +65,12 @@ struct ExportTests {
             #expect(tensor["sha256"] as? String == reference[name], "\(name)")
             #expect(tensor["dtype"] as? String == dtype.uppercased())
         }
-        let config = try JSONSerialization.jsonObject(with: Data(try bytes(of: out + "/config.json"))) as? [String: Any]
-        #expect((config?["dtype"] ?? config?["torch_dtype"]) as? String == (dtype == "bf16" ? "bfloat16" : "float16"))
+        let config =
+            try JSONSerialization.jsonObject(with: Data(try bytes(of: out + "/config.json")))
+            as? [String: Any]
+        #expect(
+            (config?["dtype"] ?? config?["torch_dtype"]) as? String
+                == (dtype == "bf16" ? "bfloat16" : "float16"))
     }
 
     @Test(.enabled(if: Oracle.isAvailable))
@@ -105,7 +111,8 @@ struct ExportTests {
         try exported(sample, "--max-shard-size", "200KB", "--jobs", "1")
         let second = directory.file("second")
         try #require(
-            try artifact("export", sample, "-o", second, "--max-shard-size", "200KB", "--jobs", "4").exitCode == 0)
+            try artifact("export", sample, "-o", second, "--max-shard-size", "200KB", "--jobs", "4").exitCode
+                == 0)
         for name in try FileManager.default.contentsOfDirectory(atPath: out) {
             #expect(try bytes(of: out + "/" + name) == bytes(of: second + "/" + name), "\(name)")
         }
@@ -155,24 +162,31 @@ struct ExportTests {
         #expect(result.exitCode == 3 && result.errors.contains("missing"))
     }
 
-    @Test(arguments: [["export"], ["export", "a", "-o", "b", "--dtype", "int9"], ["nonsense"],
-        ["export", "a", "-o", "b", "--max-shard-size", "5X"], ["inspect"], ["verify", "a", "--jobs", "0"]])
+    @Test(arguments: [
+        ["export"], ["export", "a", "-o", "b", "--dtype", "int9"], ["nonsense"],
+        ["export", "a", "-o", "b", "--max-shard-size", "5X"], ["inspect"], ["verify", "a", "--jobs", "0"],
+    ])
     func `wrong usage ends with exit code 2`(arguments: [String]) throws {
         #expect(try run(Repository.command, arguments).exitCode == 2)
     }
 
     @Test func `files get the mode that the umask leaves`() throws {
         try exported(sample)
-        let mode = try FileManager.default.attributesOfItem(atPath: out + "/model.safetensors")[.posixPermissions] as? Int
+        let mode =
+            try FileManager.default.attributesOfItem(atPath: out + "/model.safetensors")[.posixPermissions]
+            as? Int
         let mask = umask(0)
         umask(mask)
         #expect(mode == Int(0o666 & ~mask))
     }
 
-    @Test func `an archive whose bytes were altered is refused with the tensor, and nothing is written`() throws {
+    @Test func `an archive whose bytes were altered is refused with the tensor, and nothing is written`()
+        throws
+    {
         try FileManager.default.copyItem(atPath: sample, toPath: directory.file("model"))
         let path = directory.file("model/pytorch_model-00002-of-00003.bin")
-        let tensors = try #require(try artifact("inspect", path, "--json").json()["tensors"] as? [[String: Any]])
+        let tensors = try #require(
+            try artifact("inspect", path, "--json").json()["tensors"] as? [[String: Any]])
         var contents = try bytes(of: path)
         contents[try #require(tensors.last?["offset"] as? Int)] ^= 1
         try Data(contents).write(to: URL(fileURLWithPath: path))
@@ -185,7 +199,8 @@ struct ExportTests {
 
     @Test func `killed at any moment an export leaves nothing half made, and the next one succeeds`() throws {
         let complete = directory.file("complete")
-        try #require(try artifact("export", sample, "-o", complete, "--max-shard-size", "100KB").exitCode == 0)
+        try #require(
+            try artifact("export", sample, "-o", complete, "--max-shard-size", "100KB").exitCode == 0)
         let expected = try FileManager.default.contentsOfDirectory(atPath: complete).sorted()
         var generator = SeededGenerator(seed: 11)
         var interrupted = 0
@@ -208,7 +223,10 @@ struct ExportTests {
         #expect(interrupted > 0)
         try exported(sample, "--max-shard-size", "100KB")
         #expect(try artifact("verify", out).exitCode == 0)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == ["complete", "out"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == [
+                "complete", "out",
+            ])
     }
 
     @Test func `interrupted by Ctrl-C an export cleans up and ends with 130`() throws {
@@ -219,7 +237,9 @@ struct ExportTests {
         process.standardError = FileHandle.nullDevice
         try process.run()
         while process.isRunning,
-            !(try FileManager.default.contentsOfDirectory(atPath: directory.path)).contains(where: { $0.hasPrefix(".out") })
+            !(try FileManager.default.contentsOfDirectory(atPath: directory.path)).contains(where: {
+                $0.hasPrefix(".out")
+            })
         { usleep(200) }
         kill(process.processIdentifier, SIGINT)
         process.waitUntilExit()
@@ -233,7 +253,8 @@ struct ExportTests {
 
     /// A file of one U8 tensor.
     private func bigFile(byteCount: Int) -> [UInt8] {
-        var header = Array("{\"a\":{\"dtype\":\"U8\",\"shape\":[\(byteCount)],\"data_offsets\":[0,\(byteCount)]}}".utf8)
+        var header = Array(
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[\(byteCount)],\"data_offsets\":[0,\(byteCount)]}}".utf8)
         while header.count % 8 != 0 { header.append(0x20) }
         var file = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
         file += header

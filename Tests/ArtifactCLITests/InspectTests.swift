@@ -14,18 +14,22 @@ struct InspectTests {
         for tensor in tensors {
             let expected = try #require(reference.tensors[tensor["name"] as? String ?? ""])
             #expect(tensor["sha256"] as? String == expected.sha256)
-            #expect(tensor["nbytes"] as? Int == expected.nbytes && tensor["dtype"] as? String == expected.dtype)
+            #expect(
+                tensor["nbytes"] as? Int == expected.nbytes && tensor["dtype"] as? String == expected.dtype)
         }
         let tied = try #require(json["tied"] as? [[String]])
         #expect(tied.map { $0.sorted() } == reference.tied.map { $0.sorted() })
-        #expect(json["architecture"] as? String == "LlamaForCausalLM" && json["verdict"] as? String == "accept")
+        #expect(
+            json["architecture"] as? String == "LlamaForCausalLM" && json["verdict"] as? String == "accept")
         #expect(json["parameter_count"] as? Int == 171_456)
     }
 
     @Test func `the table for people folds repeated layers`() throws {
         let result = try artifact("inspect", sample)
         #expect(result.exitCode == 0 && result.output.contains("model.layers.{0…2}.self_attn.q_proj.weight"))
-        #expect(try artifact("inspect", sample, "--all").output.contains("model.layers.1.self_attn.q_proj.weight"))
+        #expect(
+            try artifact("inspect", sample, "--all").output.contains("model.layers.1.self_attn.q_proj.weight")
+        )
     }
 
     @Test func `output that is no terminal has no escape sequences`() throws {
@@ -37,7 +41,9 @@ struct InspectTests {
         ("mal/posix_system.pt", "posix.system"), ("mal/stack_global_memo.pt", ""), ("mal/unknown_pkg.pt", ""),
         ("mal/nested_load_from_bytes.pt", ""), ("mal/inst.pt", ""), ("mal/legacy_payload.bin", ""),
     ])
-    func `a pickle that would run code is refused as unsafe, by name, in every command`(name: String, global: String) throws {
+    func `a pickle that would run code is refused as unsafe, by name, in every command`(
+        name: String, global: String
+    ) throws {
         let result = try artifact("inspect", fixture(name), "--json")
         #expect(result.exitCode == 1)
         let error = try #require(try result.json()["error"] as? [String: Any])
@@ -72,15 +78,19 @@ struct InspectTests {
             let document = try directory.write("document.json", result.output)
             try Oracle.run("validate.py", Repository.path("Formats/" + schema), document)
         }
-        try check("reports/export.schema.json", try artifact("export", sample, "-o", out, "--json", "--dry-run"))
+        try check(
+            "reports/export.schema.json", try artifact("export", sample, "-o", out, "--json", "--dry-run"))
         try check(
             "reports/export.schema.json",
-            try artifact("export", sample, "-o", out, "--json", "--dtype", "bf16", "--max-shard-size", "100KB"))
+            try artifact(
+                "export", sample, "-o", out, "--json", "--dtype", "bf16", "--max-shard-size", "100KB"))
         try Oracle.run(
-            "validate.py", Repository.path("Formats/manifest/manifest.schema.json"), out + "/artifact-manifest.json")
+            "validate.py", Repository.path("Formats/manifest/manifest.schema.json"),
+            out + "/artifact-manifest.json")
         try check("reports/inspect.schema.json", try artifact("inspect", sample, "--json", "--digests"))
         try check("reports/inspect.schema.json", try artifact("inspect", out, "--json"))
-        try check("reports/inspect.schema.json", try artifact("inspect", fixture("mal/posix_system.pt"), "--json"))
+        try check(
+            "reports/inspect.schema.json", try artifact("inspect", fixture("mal/posix_system.pt"), "--json"))
         try check("reports/verify.schema.json", try artifact("verify", out, "--json"))
         try directory.write("out/extra", "x")
         try check("reports/verify.schema.json", try artifact("verify", out, "--json"))

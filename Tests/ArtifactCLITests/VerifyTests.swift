@@ -52,7 +52,8 @@ struct VerifyTests {
         let place = try place(of: tensor)
         for at in [place.offset, place.offset + place.count - 1] {
             try change(place.file) { $0[at] ^= 0x10 }
-            #expect(try findings() == ["file-altered \(place.file)", "tensor-altered \(place.file) \(tensor)"])
+            #expect(
+                try findings() == ["file-altered \(place.file)", "tensor-altered \(place.file) \(tensor)"])
             let text = try artifact("verify", out).output
             #expect(text.contains(place.file) && text.contains("tensor \(tensor)"))
             try change(place.file) { $0[at] ^= 0x10 }
@@ -116,7 +117,8 @@ struct VerifyTests {
             let place = try place(of: "model.norm.weight")
             let line = "\"model.norm.weight\": \"\(place.file)\""
             contents = Array(
-                text.replacing(line, with: "\"model.norm.weight\": \"model-00001-of-00004.safetensors\"").utf8)
+                text.replacing(line, with: "\"model.norm.weight\": \"model-00001-of-00004.safetensors\"").utf8
+            )
         }
         let found = try findings()
         #expect(found.contains("tensorMissing model.safetensors.index.json model.norm.weight"))
@@ -141,7 +143,9 @@ struct VerifyTests {
         #expect(try findings() == ["manifest-invalid artifact-manifest.json"])
     }
 
-    @Test func `without a manifest sound files are undecided, and their structure can be checked alone`() throws {
+    @Test func `without a manifest sound files are undecided, and their structure can be checked alone`()
+        throws
+    {
         try FileManager.default.removeItem(atPath: out + "/artifact-manifest.json")
         #expect(try findings(code: 4).isEmpty)
         #expect(try artifact("verify", out, "--structure").exitCode == 0)

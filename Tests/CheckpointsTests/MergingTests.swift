@@ -26,7 +26,8 @@ import Testing
     }
 
     @Test func `a tensor that the index does not list is kept with a warning`() throws {
-        let merged = try Checkpoint.merging([Self.part("1.bin", ["a", "b"])], weightMap: [("a", "1.bin")], directory: "d")
+        let merged = try Checkpoint.merging(
+            [Self.part("1.bin", ["a", "b"])], weightMap: [("a", "1.bin")], directory: "d")
         #expect(merged.tensors.count == 2)
         #expect(merged.warnings.map(\.code) == ["tensor-not-indexed"])
     }

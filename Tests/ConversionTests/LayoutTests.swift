@@ -7,28 +7,36 @@ import Testing
 
 @Suite("Sizes and shards")
 struct LayoutTests {
-    @Test(arguments: [
-        ("5GB", 5_000_000_000), ("5GiB", 5_368_709_120), ("1.5kb", 1500), ("100", 100), ("2 MB", 2_000_000),
-        ("0.000001TB", 1_000_000), ("9000000TB", 9_000_000_000_000_000_000),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("5GB", 5_000_000_000), ("5GiB", 5_368_709_120), ("1.5kb", 1500), ("100", 100),
+            ("2 MB", 2_000_000),
+            ("0.000001TB", 1_000_000), ("9000000TB", 9_000_000_000_000_000_000),
+        ] as [(String, UInt64)])
     func `a size is read in decimal and binary units`(text: String, value: UInt64) {
         #expect(ByteSize.parse(text) == value)
     }
 
-    @Test(arguments: ["", "GB", "-1GB", "5G", "5 GX", "1.2.3GB", "1e9", "0", "99999999999TB", "5GBs", "٣GB", "1.GB"])
+    @Test(arguments: [
+        "", "GB", "-1GB", "5G", "5 GX", "1.2.3GB", "1e9", "0", "99999999999TB", "5GBs", "٣GB", "1.GB",
+    ])
     func `a size that is none is refused`(text: String) { #expect(ByteSize.parse(text) == nil) }
 
-    @Test(arguments: [
-        (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_999, "999 kB"), (2_147_483_648, "2.14 GB"),
-        (12_340_000, "12.3 MB"), (.max, "18.4 EB"),
-    ] as [(UInt64, String)])
-    func `a size is shown with three digits`(value: UInt64, text: String) { #expect(ByteSize.describe(value) == text) }
+    @Test(
+        arguments: [
+            (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_999, "999 kB"), (2_147_483_648, "2.14 GB"),
+            (12_340_000, "12.3 MB"), (.max, "18.4 EB"),
+        ] as [(UInt64, String)])
+    func `a size is shown with three digits`(value: UInt64, text: String) {
+        #expect(ByteSize.describe(value) == text)
+    }
 
-    @Test(arguments: [
-        ([4, 12, 4], 10, [[1], [0, 2]]), ([6, 6, 2, 6, 2, 2], 10, [[0], [1, 2], [3, 4, 5]]),
-        ([5, 5], 10, [[0, 1]]), ([5, 6], 10, [[0], [1]]), ([20], 10, [[0]]), ([20, 30], 10, [[0], [1]]),
-        ([0, 0], 10, [[0, 1]]), ([1, 2, 3], 100, [[0, 1, 2]]),
-    ] as [([UInt64], UInt64, [[Int]])])
+    @Test(
+        arguments: [
+            ([4, 12, 4], 10, [[1], [0, 2]]), ([6, 6, 2, 6, 2, 2], 10, [[0], [1, 2], [3, 4, 5]]),
+            ([5, 5], 10, [[0, 1]]), ([5, 6], 10, [[0], [1]]), ([20], 10, [[0]]), ([20, 30], 10, [[0], [1]]),
+            ([0, 0], 10, [[0, 1]]), ([1, 2, 3], 100, [[0, 1, 2]]),
+        ] as [([UInt64], UInt64, [[Int]])])
     func `tensors are divided as the hub library does it`(sizes: [UInt64], limit: UInt64, shards: [[Int]]) {
         #expect(ShardSplit.hub(sizes: sizes, limit: limit) == shards)
     }
@@ -36,7 +44,9 @@ struct LayoutTests {
     @Test func `shards are numbered from one, and a single file is not numbered`() {
         #expect(ShardSplit.fileName(base: "model", index: 0, count: 1) == "model.safetensors")
         #expect(ShardSplit.fileName(base: "model", index: 2, count: 12) == "model-00003-of-00012.safetensors")
-        #expect(ShardSplit.fileName(base: "m", index: 122_999, count: 123_000) == "m-123000-of-123000.safetensors")
+        #expect(
+            ShardSplit.fileName(base: "m", index: 122_999, count: 123_000) == "m-123000-of-123000.safetensors"
+        )
     }
 
     @Test func `the first of tied names is kept, but never an output head where there is another`() {

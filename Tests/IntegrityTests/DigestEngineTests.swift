@@ -27,7 +27,8 @@ private struct RuleSource: ByteSource {
 @Suite("The digest engine")
 struct DigestEngineTests {
     @Test(arguments: [1, 2, 5])
-    func `lanes are digested, cut into segments and written, whatever the number of threads`(jobs: Int) throws {
+    func `lanes are digested, cut into segments and written, whatever the number of threads`(jobs: Int) throws
+    {
         let directory = try TemporaryDirectory()
         var generator = SeededGenerator(seed: UInt64(jobs))
         var lanes: [DigestLane] = []
@@ -36,7 +37,8 @@ struct DigestEngineTests {
             var cuts = (0..<20).map { _ in UInt64.random(in: 0...size, using: &generator) }.sorted()
             if number == 3 { cuts = [0, 0, size] }
             var segments: [DigestLane.Segment] = []
-            for (low, high) in zip(cuts, cuts.dropFirst()) where Bool.random(using: &generator) || number == 3 {
+            for (low, high) in zip(cuts, cuts.dropFirst()) where Bool.random(using: &generator) || number == 3
+            {
                 segments.append(.init(low..<high, segments.count % 3 == 2 ? .crc32 : .sha256))
             }
             let sink = try OutputFile(creating: directory.file("\(number)"))
@@ -55,7 +57,8 @@ struct DigestEngineTests {
             #expect(outcome.sha256 == SHA256Digest.of(written.raw))
             #expect(outcome.segments.count == lanes[number].segments.count)
             for (segment, digest) in zip(lanes[number].segments, outcome.segments) {
-                let part = written.raw.extracting(Int(segment.range.lowerBound)..<Int(segment.range.upperBound))
+                let part = written.raw.extracting(
+                    Int(segment.range.lowerBound)..<Int(segment.range.upperBound))
                 switch digest {
                 case .sha256(let digest): #expect(digest == SHA256Digest.of(part))
                 case .crc32(let digest): #expect(digest == CRC32.update(0, with: part))

@@ -14,7 +14,8 @@ struct ManifestTests {
         files: [.init(path: "model.safetensors", role: "weights", byteCount: 12, sha256: digest)],
         tensors: [
             .init(
-                name: "e\u{301}\n", dtype: .bf16, sourceDType: .f32, shape: [0, .max], file: "model.safetensors",
+                name: "e\u{301}\n", dtype: .bf16, sourceDType: .f32, shape: [0, .max],
+                file: "model.safetensors",
                 offset: 12, byteCount: 0, sha256: digest)
         ],
         ties: [.init(name: "b", kept: "e\u{301}\n")], skipped: [.init(name: "x", reason: "y")])
@@ -40,7 +41,9 @@ struct ManifestTests {
         ("\"sha256\": \"2d", "\"sha256\": \"zz", "64 hexadecimal digits"),
         ("\"ties\"", "\"tied\"", "ties"), ("{\n  \"schema\"", "[{\n  \"schema\"", "JSON"),
     ])
-    func `a manifest that is not right is refused with the place`(find: String, replacement: String, word: String) {
+    func `a manifest that is not right is refused with the place`(
+        find: String, replacement: String, word: String
+    ) {
         let error = #expect(throws: ManifestError.self) {
             try Manifest(decoding: edited(find, replacement))
         }

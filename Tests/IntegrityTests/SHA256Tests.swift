@@ -26,7 +26,10 @@ struct DigestVectors: Decodable {
     let single: [Single]
 
     static let all: [Single] = {
-        let data = (try? Data(contentsOf: URL(fileURLWithPath: Repository.path("Tests/Fixtures/digests/vectors.json")))) ?? Data()
+        let data =
+            (try? Data(
+                contentsOf: URL(fileURLWithPath: Repository.path("Tests/Fixtures/digests/vectors.json"))))
+            ?? Data()
         return (try? JSONDecoder().decode(DigestVectors.self, from: data))?.single ?? []
     }()
 }

@@ -20,9 +20,11 @@ struct FloatCastTests {
         var generator = SeededGenerator(seed: 1)
         var result: [UInt32] = []
         for exponent in 0..<UInt32(256) {
-            for mantissa in [0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF, 0x2000, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF,
-                0x1_0000, 0x1_7FFF, 0x1_8000, 0x7F_DFFF, 0x7F_E000, 0x7F_EFFF, 0x7F_F000, 0x7F_F001, 0x7F_FFFF] as [UInt32]
-            {
+            for mantissa in [
+                0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF, 0x2000, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF,
+                0x1_0000, 0x1_7FFF, 0x1_8000, 0x7F_DFFF, 0x7F_E000, 0x7F_EFFF, 0x7F_F000, 0x7F_F001,
+                0x7F_FFFF,
+            ] as [UInt32] {
                 for sign in [0, 1] as [UInt32] { result.append(sign << 31 | exponent << 23 | mantissa) }
             }
         }
@@ -91,7 +93,8 @@ struct FloatCastTests {
         var raw = MutableRawSpan(_elements: &span)
         var target = raw._mutatingExtracting(1..<end)
         FloatCast.convert(
-            RawSpan(_elements: shifted.span).extracting(1..<shifted.count), from: .f32, to: .f16, into: &target)
+            RawSpan(_elements: shifted.span).extracting(1..<shifted.count), from: .f32, to: .f16,
+            into: &target)
         for (index, value) in expected.enumerated() {
             #expect(UInt16(output[1 + 2 * index]) | UInt16(output[2 + 2 * index]) << 8 == value)
         }

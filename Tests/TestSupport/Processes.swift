@@ -2,8 +2,11 @@ import Foundation
 
 /// What a process printed and how it ended.
 public struct ProcessResult: Sendable {
+    /// The exit code, or minus the signal that ended it.
     public let exitCode: Int32
+    /// What it wrote to standard output.
     public let output: String
+    /// What it wrote to standard error.
     public let errors: String
 
     /// The output as a JSON object.
@@ -23,7 +26,9 @@ public func run(
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
     if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
     let scratch = try TemporaryDirectory()
-    for name in ["out", "err"] { _ = FileManager.default.createFile(atPath: scratch.file(name), contents: nil) }
+    for name in ["out", "err"] {
+        _ = FileManager.default.createFile(atPath: scratch.file(name), contents: nil)
+    }
     process.standardOutput = FileHandle(forWritingAtPath: scratch.file("out"))
     process.standardError = FileHandle(forWritingAtPath: scratch.file("err"))
     process.standardInput = FileHandle.nullDevice

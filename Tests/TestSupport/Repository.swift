@@ -21,24 +21,30 @@ public enum Repository {
 
 /// A directory that is removed when the object goes away.
 public final class TemporaryDirectory: Sendable {
+    /// Where it is.
     public let path: String
 
+    /// Makes one.
     public init() throws {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("artifact-test-\(UUID().uuidString)")
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "artifact-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
         path = url.path
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
+    /// The path of a file in it.
     public func file(_ name: String) -> String { path + "/" + name }
 
+    /// Writes a file in it.
     @discardableResult
     public func write(_ name: String, _ bytes: [UInt8]) throws -> String {
         try Data(bytes).write(to: URL(fileURLWithPath: file(name)))
         return file(name)
     }
 
+    /// Writes a file of text in it.
     @discardableResult
     public func write(_ name: String, _ text: String) throws -> String { try write(name, Array(text.utf8)) }
 }
@@ -52,8 +58,10 @@ public func bytes(of path: String) throws -> [UInt8] {
 public struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
+    /// Starts the sequence of a seed.
     public init(seed: UInt64) { state = seed &+ 0x9E37_79B9_7F4A_7C15 }
 
+    /// The next number (SplitMix64).
     public mutating func next() -> UInt64 {
         state = state &+ 0x9E37_79B9_7F4A_7C15
         var z = state
@@ -62,6 +70,7 @@ public struct SeededGenerator: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 
+    /// The next bytes.
     public mutating func bytes(_ count: Int) -> [UInt8] {
         var result = [UInt8]()
         result.reserveCapacity(count + 8)

@@ -7,7 +7,9 @@ public struct SafeTensorsFormat: CheckpointFormat {
     /// Makes the format.
     public init() {}
 
+    /// The identifier.
     public var name: String { "safetensors" }
+    /// One line for people.
     public var summary: String { "SafeTensors, single or sharded" }
 
     /// A header length that a header can have, then a brace or white space; or the file's own extension.
@@ -18,6 +20,7 @@ public struct SafeTensorsFormat: CheckpointFormat {
         return length >= 2 && length <= 100_000_000 && (head[8] == 0x7B || head[8] == 0x20)
     }
 
+    /// Reads the headers of a file.
     public func read(
         _ file: InputFile, path: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {

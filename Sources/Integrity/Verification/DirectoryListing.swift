@@ -2,7 +2,9 @@ internal import TensorCore
 
 /// Every file below a directory, by path relative to it.
 struct DirectoryListing {
-    /// The paths in byte order. Links and other kinds of entries count; directories do not.
+    /// The paths in byte order.
+    ///
+    /// Links and other kinds of entries count; directories do not.
     private(set) var names: [String] = []
     private var known: Set<[UInt8]> = []
 

@@ -103,7 +103,7 @@ public struct DirectoryVerifier: Sendable {
                     .error, isShort ? "file-truncated" : "file-longer",
                     "it has \(input.byteCount) bytes, the manifest says \(file.byteCount)", file: file.path,
                     offset: min(input.byteCount, file.byteCount)))
-        } catch where error.code == .notRegularFile {
+        } catch  where error.code == .notRegularFile {
             report.findings.append(
                 .init(.error, "not-a-regular-file", "it is not a regular file", file: file.path))
         } catch {
@@ -145,7 +145,9 @@ public struct DirectoryVerifier: Sendable {
         for (item, outcome) in zip(work, outcomes) {
             judge(item.file, item.tensors, item.lane.source as? InputFile, outcome, &report)
         }
-        report.byteCount = zip(work, outcomes).reduce(0) { $0 + ($1.1.error == nil ? $1.0.file.byteCount : 0) }
+        report.byteCount = zip(work, outcomes).reduce(0) {
+            $0 + ($1.1.error == nil ? $1.0.file.byteCount : 0)
+        }
     }
 
     /// The tensors in file order; ranges that overlap or leave the file are left to the structure check.

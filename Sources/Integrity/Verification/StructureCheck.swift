@@ -70,7 +70,8 @@ struct StructureCheck {
             if let other = locations.updateValue(name, forKey: tensor.name) {
                 report.findings.append(
                     .init(
-                        .error, "duplicateAcrossShards", "it is in \(escapedForDisplay(other)) too", file: name,
+                        .error, "duplicateAcrossShards", "it is in \(escapedForDisplay(other)) too",
+                        file: name,
                         tensor: tensor.name))
             }
             guard manifest != nil else { continue }
