@@ -50,12 +50,20 @@ struct InspectionReport {
         table.add("size", ByteSize.describe(inspection.byteCount))
         let dtypes = inspection.dtypes.map { "\($0.dtype.name) \(ByteSize.describe($0.byteCount))" }
         table.add("dtypes", dtypes.joined(separator: ", "))
-        table.add("files", checkpoint.files.map { escapedForDisplay($0.path) }.joined(separator: ", "))
+        table.add("files", Self.describe(checkpoint.files.map { escapedForDisplay($0.path) }))
         for (key, value) in checkpoint.metadata {
             let shown = value.utf8.count > 60 ? value.prefix(60) + "…" : value[...]
             table.add("metadata", "\(escapedForDisplay(key)) = \(escapedForDisplay(String(shown)))")
         }
         return table
+    }
+
+    /// All names where there are few, else the first and the last.
+    private static func describe(_ names: [String]) -> String {
+        guard names.count > 4, let first = names.first, let last = names.last else {
+            return names.joined(separator: ", ")
+        }
+        return "\(first) … \(last) (\(names.count) files)"
     }
 
     // MARK: Programs

@@ -13,8 +13,13 @@ struct OutputOptions: ParsableArguments {
 
 /// How many threads work.
 struct JobOptions: ParsableArguments {
-    @Option(name: .shortAndLong, help: "Threads to use (default: one a processor).")
-    var jobs: Int = Workers.processorCount
+    @Option(
+        name: [.customShort("j"), .customLong("jobs")],
+        help: ArgumentHelp("Threads to use (default: one a processor).", valueName: "number"))
+    var requested: Int?
+
+    /// The number of threads.
+    var jobs: Int { requested ?? Workers.processorCount }
 
     func validate() throws {
         guard (1...1024).contains(jobs) else { throw ValidationError("--jobs takes a number from 1 to 1024") }
