@@ -33,9 +33,14 @@ struct HeaderIndex: Sendable {
     var table = NameTable(count: 0)
     var warnings = SafeTensorsWarnings()
 
-    /// Keeps only the names and entries for which `keep` holds.
-    mutating func filterTensors(_ keep: [Bool]) {
-        names = zip(names, keep).compactMap { $1 ? $0 : nil }
-        entries = zip(entries, keep).compactMap { $1 ? $0 : nil }
+    /// Removes the tensors for which the flag is set.
+    mutating func removeTensors(where flags: [Bool]) {
+        names = zip(names, flags).compactMap { $1 ? nil : $0 }
+        entries = zip(entries, flags).compactMap { $1 ? nil : $0 }
+    }
+
+    /// Removes the metadata for which the flag is set.
+    mutating func removeMetadata(where flags: [Bool]) {
+        metadataKeys = zip(metadataKeys, flags).compactMap { $1 ? nil : $0 }
     }
 }

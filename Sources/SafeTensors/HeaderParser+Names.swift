@@ -5,55 +5,48 @@ internal import TensorCore
 extension HeaderParser {
     /// Enters the names into the table; refuses names that occur twice, or lets the last entry count.
     mutating func settleNames() throws(SafeTensorsError) {
-        var table = NameTable(count: index.names.count)
-        var keep: [Bool] = []
-        for number in index.names.indices {
-            let text = JSONText.opened(at: Int(index.names[number]), in: bytes)
-            noteOddities(of: text)
-            guard let previous = table.enter(number, of: index.names, in: bytes) else { continue }
-            try refuseDuplicate(text, .duplicateTensor, "the tensor is named twice")
-            if keep.isEmpty { keep = Array(repeating: true, count: index.names.count) }
-            keep[previous] = false
-        }
-        if !keep.isEmpty {
-            index.filterTensors(keep)
-            table = NameTable(count: index.names.count)
-            for number in index.names.indices { _ = table.enter(number, of: index.names, in: bytes) }
-        }
-        index.table = table
+        index.table = NameTable(count: index.names.count)
+        let duplicates = index.table.enterAll(index.names, in: bytes)
+        guard duplicates.count > 0 else { return }
+        try report(duplicates, among: index.names, .duplicateTensor, "the tensor is named twice")
+        index.removeTensors(where: duplicates.isSuperseded)
+        index.table = NameTable(count: index.names.count)
+        _ = index.table.enterAll(index.names, in: bytes)
     }
 
     /// The same for the keys of the metadata.
     mutating func settleMetadata() throws(SafeTensorsError) {
         guard index.metadataKeys.count > 1 else { return }
         var table = NameTable(count: index.metadataKeys.count)
-        var keep: [Bool] = []
-        for number in index.metadataKeys.indices {
-            guard let previous = table.enter(number, of: index.metadataKeys, in: bytes) else { continue }
-            let text = JSONText.opened(at: Int(index.metadataKeys[number]), in: bytes)
-            try refuseDuplicate(text, .duplicateMetadataKey, "a key occurs twice in __metadata__")
-            if keep.isEmpty { keep = Array(repeating: true, count: index.metadataKeys.count) }
-            keep[previous] = false
-        }
-        if !keep.isEmpty { index.metadataKeys = zip(index.metadataKeys, keep).compactMap { $1 ? $0 : nil } }
+        let duplicates = table.enterAll(index.metadataKeys, in: bytes)
+        guard duplicates.count > 0 else { return }
+        try report(
+            duplicates, among: index.metadataKeys, .duplicateMetadataKey, "a key occurs twice in __metadata__"
+        )
+        index.removeMetadata(where: duplicates.isSuperseded)
     }
 
-    private mutating func refuseDuplicate(
-        _ text: JSONText, _ code: SafeTensorsWarning.Code, _ message: String
+    private mutating func report(
+        _ duplicates: NameTable.Duplicates, among quotes: [UInt32], _ code: SafeTensorsWarning.Code,
+        _ message: String
     ) throws(SafeTensorsError) {
-        let offset = Self.fileOffset(text.start - 1)
-        let isTensor = code == .duplicateTensor
-        let name = isTensor ? TensorName(utf8: text.utf8(in: bytes)) : nil
-        guard mode == .reference else {
-            throw SafeTensorsError(
-                .duplicateKey, at: offset, tensor: name, message, referenceName: .some(nil))
+        for number in duplicates.first {
+            let text = JSONText.opened(at: Int(quotes[number]), in: bytes)
+            let offset = Self.fileOffset(text.start - 1)
+            let name = code == .duplicateTensor ? TensorName(utf8: text.utf8(in: bytes)) : nil
+            guard mode == .reference else {
+                throw SafeTensorsError(
+                    .duplicateKey, at: offset, tensor: name, message, referenceName: .some(nil))
+            }
+            index.warnings.add(code) {
+                SafeTensorsWarning(code, at: offset, tensor: name, "\(message); the last one counts")
+            }
         }
-        index.warnings.add(code) {
-            SafeTensorsWarning(code, at: offset, tensor: name, "\(message); the last one counts")
-        }
+        index.warnings.add(code, uncounted: duplicates.count - duplicates.first.count)
     }
 
-    private mutating func noteOddities(of text: JSONText) {
+    /// Warns of a name that programs may trip over.
+    mutating func noteOddities(of text: JSONText) {
         if text.start == text.end {
             index.warnings.add(.emptyName) {
                 SafeTensorsWarning(.emptyName, at: Self.fileOffset(text.start), "a tensor's name is empty")
@@ -71,7 +64,16 @@ extension HeaderParser {
     }
 
     private func containsDelete(_ text: JSONText) -> Bool {
-        for position in text.start..<text.end where bytes[position] == 0x7F { return true }
+        var position = text.start
+        while position + 8 <= text.end {
+            let flipped = bytes.load(littleEndian: UInt64.self, at: position) ^ 0x7F7F_7F7F_7F7F_7F7F
+            if (flipped &- 0x0101_0101_0101_0101) & ~flipped & 0x8080_8080_8080_8080 != 0 { return true }
+            position += 8
+        }
+        while position < text.end {
+            if bytes[position] == 0x7F { return true }
+            position += 1
+        }
         return false
     }
 }

@@ -7,6 +7,11 @@ struct HeaderParser: ~Escapable {
     /// Nesting that the reference's JSON reader accepts.
     private static let maximumDepth = 127
 
+    /// The length of `"":["U8",[],[0,1]],`, the shortest entry.
+    private static let minimumEntryByteCount = 19
+    /// From this size on the memory for entries matters.
+    private static let largeByteCount = 1 << 24
+
     let bytes: RawSpan
     let mode: ValidationMode
     var index = HeaderIndex()
@@ -36,6 +41,11 @@ struct HeaderParser: ~Escapable {
             index.warnings.add(.leadingWhitespace) {
                 SafeTensorsWarning(.leadingWhitespace, at: 8, "white space stands before the header's object")
             }
+        }
+        if bytes.byteCount > Self.largeByteCount {
+            // Address space for as many entries as there can be: arrays that grow would need twice the memory.
+            index.names.reserveCapacity(bytes.byteCount / Self.minimumEntryByteCount)
+            index.entries.reserveCapacity(bytes.byteCount / Self.minimumEntryByteCount)
         }
         let special = ShortText(Self.metadataKey)
         while case .key(let key) = try next() {
@@ -99,6 +109,7 @@ extension HeaderParser {
 
     private mutating func parseEntry(_ key: JSONText) throws(SafeTensorsError) {
         name = key
+        noteOddities(of: key)
         var fields = Fields()
         switch try next() {
         case .beginObject:

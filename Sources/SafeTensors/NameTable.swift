@@ -13,7 +13,7 @@ struct NameTable: Sendable {
     private let seed: UInt64
     private let multiplier: UInt64
 
-    /// Makes a table for `count` strings.
+    /// Makes a table with room for `count` strings.
     init(count: Int) {
         var size = 4
         while size * 2 < count * 3 { size *= 2 }
@@ -23,50 +23,94 @@ struct NameTable: Sendable {
         multiplier = .random(in: .min ... .max) | 1
     }
 
-    /// Enters string number `index` of those that open at `quotes`, and returns the number of the equal one
-    /// that stood in its place before, or nil.
-    mutating func enter(_ index: Int, of quotes: [UInt32], in bytes: RawSpan) -> Int? {
-        let text = JSONText.opened(at: Int(quotes[index]), in: bytes)
-        if text.hasEscapes {
-            let decoded = text.utf8(in: bytes)
-            return enter(index, RawSpan(_elements: decoded.span), of: quotes, in: bytes)
-        }
-        return enter(index, bytes.extracting(text.start..<text.end), of: quotes, in: bytes)
+    /// Strings that equal earlier ones.
+    struct Duplicates {
+        /// The indices of the first ones, at most as many as warnings are kept.
+        var first: [Int] = []
+        var count = 0
+        /// For each string whether a later one equals it; empty where none does.
+        var isSuperseded: [Bool] = []
     }
 
-    private mutating func enter(
-        _ index: Int, _ contents: RawSpan, of quotes: [UInt32], in bytes: RawSpan
-    ) -> Int? {
-        let hash = hash(contents)
-        let slot = slot(of: contents, hash: hash, of: quotes, in: bytes)
+    /// Enters all strings of `bytes` that open at `quotes`; of equal ones the last stays.
+    mutating func enterAll(_ quotes: [UInt32], in bytes: RawSpan) -> Duplicates {
+        var duplicates = Duplicates()
+        // Blocks, so that the cache misses of a large table overlap.
+        var hashes = [32 of UInt64](repeating: 0)
+        for start in stride(from: 0, to: quotes.count, by: hashes.count) {
+            let count = min(hashes.count, quotes.count - start)
+            for offset in 0..<count {
+                hashes[offset] = hash(JSONText.opened(at: Int(quotes[start + offset]), in: bytes), in: bytes)
+            }
+            prefetch(hashes)
+            for offset in 0..<count {
+                let index = start + offset
+                guard let previous = enter(index, hash: hashes[offset], of: quotes, in: bytes) else {
+                    continue
+                }
+                if duplicates.count == 0 {
+                    duplicates.isSuperseded = Array(repeating: false, count: quotes.count)
+                }
+                if duplicates.count < SafeTensorsWarnings.limit { duplicates.first.append(index) }
+                duplicates.count += 1
+                duplicates.isSuperseded[previous] = true
+            }
+        }
+        return duplicates
+    }
+
+    /// Enters one string and returns the index of the equal one that it replaces, or nil.
+    private mutating func enter(_ index: Int, hash: UInt64, of quotes: [UInt32], in bytes: RawSpan) -> Int? {
+        let slot = slot(hash: hash) { Self.areEqual(quotes[index], quotes[$0], in: bytes) }
         let previous = Int(slots[slot] & 0xFF_FFFF) - 1
         slots[slot] = tag(hash) | UInt32(truncatingIfNeeded: index + 1)
         return previous < 0 ? nil : previous
     }
 
-    /// The number of the string with these contents, or nil.
+    /// The index of the string with these contents, or nil.
     func index(of contents: RawSpan, among quotes: [UInt32], in bytes: RawSpan) -> Int? {
-        let slot = slot(of: contents, hash: hash(contents), of: quotes, in: bytes)
+        let slot = slot(hash: hash(contents)) { other in
+            JSONText.opened(at: Int(quotes[other]), in: bytes).equals(contents, in: bytes)
+        }
         let found = Int(slots[slot] & 0xFF_FFFF) - 1
         return found < 0 ? nil : found
     }
 
-    /// The slot of the string with these contents, or the empty slot where it belongs.
-    private func slot(of contents: RawSpan, hash: UInt64, of quotes: [UInt32], in bytes: RawSpan) -> Int {
+    /// The slot of the string with this hash for which `isSame` holds, or the empty slot where it belongs.
+    @inline(__always)
+    private func slot(hash: UInt64, isSame: (Int) -> Bool) -> Int {
         let tag = tag(hash)
         var slot = Int(truncatingIfNeeded: hash) & mask
         while slots[slot] != 0 {
-            if slots[slot] & 0xFF00_0000 == tag {
-                let quote = quotes[Int(slots[slot] & 0xFF_FFFF) - 1]
-                let text = JSONText.opened(at: Int(quote), in: bytes)
-                if text.equals(contents, in: bytes) { return slot }
-            }
+            if slots[slot] & 0xFF00_0000 == tag, isSame(Int(slots[slot] & 0xFF_FFFF) - 1) { break }
             slot = (slot + 1) & mask
         }
         return slot
     }
 
-    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash >> 40) & 0xFF00_0000 }
+    /// Touches the slots where strings with these hashes belong.
+    private func prefetch(_ hashes: [32 of UInt64]) {
+        var indices: UInt32 = 0
+        for index in hashes.indices {
+            indices |= slots[Int(truncatingIfNeeded: hashes[index]) & mask] & 0xFF_FFFF
+        }
+        // Always true, which the compiler does not know: it must do the loads.
+        precondition(indices <= 0xFF_FFFF)
+    }
+
+    private static func areEqual(_ a: UInt32, _ b: UInt32, in bytes: RawSpan) -> Bool {
+        let other = JSONText.opened(at: Int(b), in: bytes)
+        let text = JSONText.opened(at: Int(a), in: bytes)
+        if text.hasEscapes { return other.equals(text.utf8(in: bytes), in: bytes) }
+        return other.equals(bytes.extracting(text.start..<text.end), in: bytes)
+    }
+
+    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash >> 32) & 0xFF00_0000 }
+
+    private func hash(_ text: JSONText, in bytes: RawSpan) -> UInt64 {
+        if text.hasEscapes { return hash(RawSpan(_elements: text.utf8(in: bytes).span)) }
+        return hash(bytes.extracting(text.start..<text.end))
+    }
 
     /// A keyed hash: each word is folded in by a full-width multiplication.
     private func hash(_ contents: RawSpan) -> UInt64 {

@@ -76,6 +76,9 @@ public struct SafeTensorsWarnings: Sendable {
         counts[code.index] += 1
         if counts[code.index] <= Self.limit { kept.append(warning()) }
     }
+
+    /// Counts further warnings without keeping them.
+    mutating func add(_ code: SafeTensorsWarning.Code, uncounted count: Int) { counts[code.index] += count }
 }
 
 extension SafeTensorsWarning.Code {

@@ -25,13 +25,21 @@ struct ShortText: Equatable {
     private init?(bytes: RawSpan, start: Int, end: Int) {
         guard end - start <= 16 else { return nil }
         count = UInt8(end - start)
-        for position in start..<min(end, start + 8) {
-            low |= UInt64(bytes[position]) << UInt64((position - start) * 8)
+        low = Self.word(bytes, start, end)
+        if end - start > 8 { high = Self.word(bytes, start + 8, end) }
+    }
+
+    /// The first eight bytes from `start`, those from `end` on as zeros.
+    @inline(__always)
+    private static func word(_ bytes: RawSpan, _ start: Int, _ end: Int) -> UInt64 {
+        guard start + 8 > bytes.byteCount else {
+            let word = bytes.load(littleEndian: UInt64.self, at: start)
+            let excess = start + 8 - end
+            return excess <= 0 ? word : (word << UInt64(excess * 8)) >> UInt64(excess * 8)
         }
-        guard end - start > 8 else { return }
-        for position in start + 8..<end {
-            high |= UInt64(bytes[position]) << UInt64((position - start - 8) * 8)
-        }
+        var word: UInt64 = 0
+        for position in start..<end { word |= UInt64(bytes[position]) << UInt64((position - start) * 8) }
+        return word
     }
 }
 

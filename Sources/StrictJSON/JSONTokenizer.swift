@@ -19,7 +19,9 @@ public struct JSONTokenizer: ~Escapable {
     public private(set) var depth = 0
     private let maximumDepth: Int
     private var expectation = Expectation.value
-    /// One bit a level: set for an object.
+    /// True where the innermost open container is an object.
+    private var isInObject = false
+    /// The same for the containers around it, one bit a level.
     private var objectBits = [8 of UInt64](repeating: 0)
 
     /// Starts at the first byte of `bytes` after checking that all are UTF-8.
@@ -63,18 +65,17 @@ public struct JSONTokenizer: ~Escapable {
 extension JSONTokenizer {
     private var peek: UInt8? { position < bytes.byteCount ? bytes.byte(position) : nil }
 
-    private var isInObject: Bool { objectBits[(depth - 1) >> 6] >> UInt64((depth - 1) & 63) & 1 == 1 }
-
+    @inline(__always)
     private mutating func skipWhitespace() {
         while position < bytes.byteCount {
-            switch bytes.byte(position) {
-            case 0x20, 0x0A, 0x0D, 0x09: position += 1
-            default: return
-            }
+            let byte = bytes.byte(position)
+            guard byte <= 0x20, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { return }
+            position += 1
         }
     }
 
     /// After a value: a comma and what follows it, the end of the container, or the end of the document.
+    @inline(__always)
     private mutating func continuation() throws(JSONError) -> JSONToken {
         guard depth > 0 else {
             guard peek == nil else {
@@ -95,27 +96,32 @@ extension JSONTokenizer {
         }
     }
 
+    @inline(__always)
     private mutating func close() -> JSONToken {
         let object = isInObject
         tokenStart = position
         position += 1
         depth -= 1
+        isInObject = objectBits[depth >> 6] >> UInt64(depth & 63) & 1 == 1
         expectation = .afterValue
         return object ? .endObject : .endArray
     }
 
+    @inline(__always)
     private mutating func open(object: Bool) throws(JSONError) -> JSONToken {
         guard depth < maximumDepth else {
             throw JSONError(.nestingTooDeep, at: position, "nesting is deeper than \(maximumDepth) levels")
         }
         let bit = UInt64(1) << UInt64(depth & 63)
-        if object { objectBits[depth >> 6] |= bit } else { objectBits[depth >> 6] &= ~bit }
+        if isInObject { objectBits[depth >> 6] |= bit } else { objectBits[depth >> 6] &= ~bit }
+        isInObject = object
         depth += 1
         position += 1
         expectation = object ? .firstKey : .firstElement
         return object ? .beginObject : .beginArray
     }
 
+    @inline(__always)
     private mutating func key() throws(JSONError) -> JSONToken {
         guard peek == UInt8(ascii: "\"") else { throw unexpected("a key in quotes must stand here") }
         tokenStart = position
@@ -127,6 +133,7 @@ extension JSONTokenizer {
         return .key(text)
     }
 
+    @inline(__always)
     private mutating func value() throws(JSONError) -> JSONToken {
         guard let first = peek else { throw unexpected("a value must stand here") }
         tokenStart = position

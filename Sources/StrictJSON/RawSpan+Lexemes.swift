@@ -127,18 +127,27 @@ extension RawSpan {
     /// Passes over digits and gives their value, nil where it does not fit.
     @inline(__always)
     private func readDigits(at position: inout Int) -> UInt64? {
+        let start = position
         var value: UInt64 = 0
-        var overflow = false
         while position < byteCount {
             let digit = byte(position) &- UInt8(ascii: "0")
             guard digit < 10 else { break }
-            let (tens, tooLarge) = value.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = tens.addingReportingOverflow(UInt64(digit))
-            overflow = overflow || tooLarge || carry
-            value = sum
+            value = value &* 10 &+ UInt64(digit)
             position += 1
         }
-        return overflow ? nil : value
+        // Nineteen digits always fit.
+        return position - start < 20 ? value : checkedValue(of: start..<position)
+    }
+
+    private func checkedValue(of digits: Range<Int>) -> UInt64? {
+        var value: UInt64 = 0
+        for position in digits {
+            let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
+            let (sum, carry) = tens.addingReportingOverflow(UInt64(byte(position) &- UInt8(ascii: "0")))
+            if overflow || carry { return nil }
+            value = sum
+        }
+        return value
     }
 
     private func badNumber(_ position: Int) -> JSONError {
