@@ -2,8 +2,8 @@ public import TensorCore
 
 /// Runs lanes on threads in a fixed amount of memory: every byte is read once, digested once and written once.
 ///
-/// Pieces of a lane are read and written by any thread in any order and digested in order by one thread at a
-/// time, so that one large file keeps several processors busy and many files keep all of them busy.
+/// Pieces of a lane are read by any thread in any order, digested in order by one thread at a time, and written
+/// by one thread at a time, so that one large file keeps several processors busy and many files all of them.
 public struct DigestEngine: Sendable {
     /// The number of threads.
     public var jobs: Int
@@ -47,6 +47,7 @@ public struct DigestEngine: Sendable {
             case .done: return
             case .fill(let task): fill(task, board)
             case .digest(let task): digest(task, board)
+            case .write(let task, let sink): write(task, to: sink, board)
             case .finish(let lane, let sink, let hasher): finish(lane, sink, hasher, board)
             }
             board.notifyAll()
@@ -66,12 +67,11 @@ public struct DigestEngine: Sendable {
 
     private func digest(_ task: Board.Task, _ board: Monitor<Board>) {
         task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: task.range.lowerBound) }
+        if task.sink == nil { progress(task.count) }
         board.withLock { $0.digested(task) }
-        guard let sink = task.sink else {
-            progress(task.count)
-            return board.withLock { $0.written(task) }
-        }
-        board.notifyAll()
+    }
+
+    private func write(_ task: Board.Task, to sink: OutputFile, _ board: Monitor<Board>) {
         do throws(IOError) {
             try task.buffer.withBytes(count: task.count) { (bytes) throws(IOError) in
                 try sink.write(bytes, at: task.range.lowerBound)
@@ -108,7 +108,7 @@ private struct Board {
     }
 
     enum Step {
-        case fill(Task), digest(Task), finish(Int, OutputFile?, LaneHasher), done
+        case fill(Task), digest(Task), write(Task, OutputFile), finish(Int, OutputFile?, LaneHasher), done
     }
 
     private struct Lane {
@@ -122,9 +122,13 @@ private struct Board {
         var digested = 0
         var written = 0
         var isDigesting = false
+        /// One thread writes a file at a time: the kernel lets no more of them in, and those that wait spin.
+        var isWriting = false
         var isFinishing = false
         var isDone = false
+        /// Pieces that were read, by number, and pieces that were digested.
         var ready: [Int: Task] = [:]
+        var writable: [Task] = []
         var outcome = DigestLane.Outcome(sha256: nil, segments: [], error: nil)
     }
 
@@ -158,6 +162,10 @@ private struct Board {
                 lanes[index].isDigesting = true
                 lanes[index].ready[task.index] = nil
                 return .digest(task)
+            }
+            if !lanes[index].isWriting, let task = lanes[index].writable.popLast(), let sink = task.sink {
+                lanes[index].isWriting = true
+                return .write(task, sink)
             }
             if lanes[index].nextPiece == nil, lanes[index].written == lanes[index].filled,
                 !lanes[index].isFinishing, let hasher = lanes[index].hasher
@@ -201,11 +209,17 @@ private struct Board {
     mutating func digested(_ task: Task) {
         lanes[task.lane].isDigesting = false
         lanes[task.lane].digested += 1
+        if lanes[task.lane].isDone || task.sink == nil {
+            written(task)
+        } else {
+            lanes[task.lane].writable.append(task)
+        }
     }
 
     mutating func written(_ task: Task) {
         freeBuffers.append(task.buffer)
         lanes[task.lane].written += 1
+        if task.sink != nil { lanes[task.lane].isWriting = false }
     }
 
     mutating func finished(_ lane: Int, _ digest: SHA256Digest?) {
@@ -241,8 +255,9 @@ private struct Board {
     }
 
     private mutating func close(_ lane: Int) {
-        for (_, task) in lanes[lane].ready { freeBuffers.append(task.buffer) }
+        for task in lanes[lane].ready.values + lanes[lane].writable { freeBuffers.append(task.buffer) }
         lanes[lane].ready = [:]
+        lanes[lane].writable = []
         lanes[lane].hasher = nil
         lanes[lane].cursor = nil
         lanes[lane].nextPiece = nil
