@@ -29,7 +29,8 @@ struct HeaderLayoutCheck {
         }
         let last = index.entries.indices.last { index.entries[$0].end > dataByteCount }
         throw SafeTensorsError(
-            .dataTruncated, at: dataOffset + dataByteCount, tensor: last.map { index.name($0, in: bytes) },
+            .dataTruncated, at: dataOffset + dataByteCount,
+            tensor: last.map { index.shownName($0, in: bytes) },
             "the file should have \(end) bytes but has \(dataOffset + dataByteCount): it was cut short")
     }
 
@@ -50,7 +51,7 @@ struct HeaderLayoutCheck {
         _ number: Int, expected: UInt64, in index: HeaderIndex, bytes: RawSpan
     ) -> SafeTensorsError {
         let entry = index.entries[number]
-        let name = index.name(number, in: bytes)
+        let name = index.shownName(number, in: bytes)
         func fault(_ code: SafeTensorsError.Code, _ message: String) -> SafeTensorsError {
             SafeTensorsError(code, at: HeaderParser.fileOffset(Int(entry.shape)), tensor: name, message)
         }
@@ -73,10 +74,12 @@ struct HeaderLayoutCheck {
         case .subByte:
             return fault(.subByteMisaligned, "the \(entry.dtype.name) elements do not fill whole bytes")
         default:
-            let size = entry.dtype.byteCount(of: index.shape(number, in: bytes)) ?? 0
+            // Known not to overflow.
+            var bits = UInt64(entry.dtype.bitWidth)
+            index.forEachDimension(of: number, in: bytes) { bits = bits &* $0 }
             return fault(
                 .sizeMismatch,
-                "dtype and shape give \(size) bytes but data_offsets span \(entry.end - entry.begin)")
+                "dtype and shape give \(bits / 8) bytes but data_offsets span \(entry.end - entry.begin)")
         }
     }
 
@@ -84,12 +87,10 @@ struct HeaderLayoutCheck {
         let entry = index.entries[number]
         let start = dataOffset &+ entry.begin
         guard start % UInt64(entry.dtype.alignment) != 0, entry.begin < entry.end else { return }
-        let name = index.name(number, in: bytes)
-        index.warnings.add(.unalignedTensor) {
-            SafeTensorsWarning(
-                .unalignedTensor, at: start, tensor: name,
-                "\(entry.dtype.name) data is not aligned to \(entry.dtype.alignment) bytes")
-        }
+        let name = JSONText.opened(at: Int(index.names[number]), in: bytes)
+        index.warnings.add(
+            .unalignedTensor, at: start, tensor: name, in: bytes,
+            "\(entry.dtype.name) data is not aligned to \(entry.dtype.alignment) bytes")
     }
 
     private func clamped(_ a: UInt64, _ b: UInt64) -> UInt64 {
@@ -104,11 +105,22 @@ extension HeaderIndex {
         TensorName(utf8: JSONText.opened(at: Int(names[number]), in: bytes).utf8(in: bytes))
     }
 
+    /// The name of entry `number` for an error.
+    func shownName(_ number: Int, in bytes: RawSpan) -> TensorName {
+        TensorName(shown: JSONText.opened(at: Int(names[number]), in: bytes), in: bytes)
+    }
+
     /// The shape of entry `number`.
     func shape(_ number: Int, in bytes: RawSpan) -> [UInt64] {
         var shape: [UInt64] = []
+        forEachDimension(of: number, in: bytes) { shape.append($0) }
+        return shape
+    }
+
+    /// Reads the dimensions of entry `number` from the text, which was accepted before: digits, commas and
+    /// white space up to the bracket.
+    func forEachDimension(of number: Int, in bytes: RawSpan, _ body: (UInt64) -> Void) {
         var position = Int(entries[number].shape) + 1
-        // The text was accepted before: digits, commas and white space up to the bracket.
         while bytes[position] != UInt8(ascii: "]") {
             var dimension: UInt64 = 0
             let start = position
@@ -116,8 +128,7 @@ extension HeaderIndex {
                 dimension = dimension &* 10 &+ UInt64(bytes[position] &- UInt8(ascii: "0"))
                 position += 1
             }
-            if position > start { shape.append(dimension) } else { position += 1 }
+            if position > start { body(dimension) } else { position += 1 }
         }
-        return shape
     }
 }

@@ -33,14 +33,12 @@ extension HeaderParser {
         for number in duplicates.first {
             let text = JSONText.opened(at: Int(quotes[number]), in: bytes)
             let offset = Self.fileOffset(text.start - 1)
-            let name = code == .duplicateTensor ? TensorName(utf8: text.utf8(in: bytes)) : nil
+            let name = code == .duplicateTensor ? TensorName(shown: text, in: bytes) : nil
             guard mode == .reference else {
                 throw SafeTensorsError(
                     .duplicateKey, at: offset, tensor: name, message, referenceName: .some(nil))
             }
-            index.warnings.add(code) {
-                SafeTensorsWarning(code, at: offset, tensor: name, "\(message); the last one counts")
-            }
+            index.warnings.add(code, at: offset, tensor: name, "\(message); the last one counts")
         }
         index.warnings.add(code, uncounted: duplicates.count - duplicates.first.count)
     }
@@ -48,19 +46,16 @@ extension HeaderParser {
     /// Warns of a name that programs may trip over.
     mutating func noteOddities(of text: JSONText) {
         if text.start == text.end {
-            index.warnings.add(.emptyName) {
-                SafeTensorsWarning(.emptyName, at: Self.fileOffset(text.start), "a tensor's name is empty")
-            }
+            index.warnings.add(.emptyName, at: Self.fileOffset(text.start), "a tensor's name is empty")
         }
         // Only an escape can spell most control characters; DEL can stand as it is.
-        guard text.hasEscapes || containsDelete(text) else { return }
-        let name = TensorName(utf8: text.utf8(in: bytes))
-        guard name.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return }
-        index.warnings.add(.controlCharInName) {
-            SafeTensorsWarning(
-                .controlCharInName, at: Self.fileOffset(text.start), tensor: name,
-                "the name holds control characters")
-        }
+        guard
+            containsDelete(text)
+                || (text.hasEscapes && text.utf8(in: bytes).contains { $0 < 0x20 || $0 == 0x7F })
+        else { return }
+        index.warnings.add(
+            .controlCharInName, at: Self.fileOffset(text.start), tensor: text, in: bytes,
+            "the name holds control characters")
     }
 
     private func containsDelete(_ text: JSONText) -> Bool {

@@ -38,9 +38,7 @@ struct HeaderParser: ~Escapable {
             throw error(.headerNotObject, "the header is not a JSON object")
         }
         if tokens.tokenStart > 0 {
-            index.warnings.add(.leadingWhitespace) {
-                SafeTensorsWarning(.leadingWhitespace, at: 8, "white space stands before the header's object")
-            }
+            index.warnings.add(.leadingWhitespace, at: 8, "white space stands before the header's object")
         }
         if bytes.byteCount > Self.largeByteCount {
             // Address space for as many entries as there can be: arrays that grow would need twice the memory.
@@ -55,11 +53,9 @@ struct HeaderParser: ~Escapable {
         let objectEnd = tokens.position
         _ = try next()
         for position in objectEnd..<bytes.byteCount where bytes[position] != 0x20 {
-            index.warnings.add(.nonSpacePadding) {
-                SafeTensorsWarning(
-                    .nonSpacePadding, at: Self.fileOffset(position),
-                    "the header is padded with something else than spaces")
-            }
+            index.warnings.add(
+                .nonSpacePadding, at: Self.fileOffset(position),
+                "the header is padded with something else than spaces")
             break
         }
     }
@@ -69,10 +65,7 @@ struct HeaderParser: ~Escapable {
         sawMetadata = true
         switch try next() {
         case .null:
-            let offset = Self.fileOffset(tokens.tokenStart)
-            index.warnings.add(.metadataNull) {
-                SafeTensorsWarning(.metadataNull, at: offset, "__metadata__ is null")
-            }
+            index.warnings.add(.metadataNull, at: Self.fileOffset(tokens.tokenStart), "__metadata__ is null")
         case .beginObject:
             index.hasMetadata = true
             while case .key(let key) = try next() {
@@ -216,13 +209,9 @@ extension HeaderParser {
 
     /// Passes over a field that the format does not define.
     private mutating func skipField(_ field: JSONText) throws(SafeTensorsError) {
-        let name = tensorName
-        let start = field.start - 1
-        index.warnings.add(.unknownField) {
-            SafeTensorsWarning(
-                .unknownField, at: Self.fileOffset(start), tensor: name,
-                "the entry has a field that the format does not define")
-        }
+        index.warnings.add(
+            .unknownField, at: Self.fileOffset(field.start - 1), tensor: name, in: bytes,
+            "the entry has a field that the format does not define")
         let depth = tokens.depth
         repeat {
             if case .number(let number) = try next(), NumberRange.overflows(number, in: bytes) {
@@ -257,7 +246,7 @@ extension HeaderParser {
         }
     }
 
-    private var tensorName: TensorName? { name.map { TensorName(utf8: $0.utf8(in: bytes)) } }
+    private var tensorName: TensorName? { name.map { TensorName(shown: $0, in: bytes) } }
 
     private func error(
         _ code: SafeTensorsError.Code, at position: Int? = nil, _ message: String,
@@ -274,11 +263,8 @@ extension HeaderParser {
     }
 
     private mutating func warnIrregular(_ message: String) {
-        let name = tensorName
-        let offset = Self.fileOffset(tokens.tokenStart)
-        index.warnings.add(.irregularEntry) {
-            SafeTensorsWarning(.irregularEntry, at: offset, tensor: name, message)
-        }
+        index.warnings.add(
+            .irregularEntry, at: Self.fileOffset(tokens.tokenStart), tensor: name, in: bytes, message)
     }
 
     static func fileOffset(_ position: Int) -> UInt64 { UInt64(position) + 8 }

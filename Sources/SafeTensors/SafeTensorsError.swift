@@ -68,7 +68,7 @@ public struct SafeTensorsError: Error, Sendable {
     public var code: Code
     /// The byte of the file where the fault is.
     public var offset: UInt64
-    /// The tensor that the fault is about.
+    /// The tensor that the fault is about; a name of more than 1 KiB that was read from a file is cut.
     public var tensor: TensorName?
     /// What is wrong, as a phrase without a full stop.
     public var message: String

@@ -61,11 +61,8 @@ public struct SafeTensorsReader: Sendable {
         let buffer = PageBuffer(capacity: 1 << 18)
         for tensor in header where tensor.dtype == .bool {
             guard let offset = try firstNonCanonicalBool(of: tensor, buffer: buffer) else { continue }
-            warnings.add(.nonCanonicalBool) {
-                SafeTensorsWarning(
-                    .nonCanonicalBool, at: offset, tensor: tensor.name,
-                    "a BOOL element is neither 0 nor 1")
-            }
+            warnings.add(
+                .nonCanonicalBool, at: offset, tensor: tensor.name, "a BOOL element is neither 0 nor 1")
         }
         return warnings
     }

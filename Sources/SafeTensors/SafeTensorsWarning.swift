@@ -1,3 +1,4 @@
+internal import StrictJSON
 public import TensorCore
 
 /// An oddity that does not make a file unreadable.
@@ -36,7 +37,7 @@ public struct SafeTensorsWarning: Sendable {
     public var code: Code
     /// The byte of the file where it is.
     public var offset: UInt64
-    /// The tensor that it is about.
+    /// The tensor that it is about; a name of more than 1 KiB is cut.
     public var tensor: TensorName?
     /// What is odd, as a phrase without a full stop.
     public var message: String
@@ -71,10 +72,25 @@ public struct SafeTensorsWarnings: Sendable {
     /// How many warnings of this kind there were, kept or not.
     public func count(of code: SafeTensorsWarning.Code) -> Int { counts[code.index] }
 
-    /// Counts a warning and keeps it unless enough of its kind were kept; builds it only in that case.
-    mutating func add(_ code: SafeTensorsWarning.Code, _ warning: () -> SafeTensorsWarning) {
+    /// Counts a warning, and keeps it unless enough of its kind were kept.
+    mutating func add(
+        _ code: SafeTensorsWarning.Code, at offset: UInt64, tensor: TensorName? = nil,
+        _ message: @autoclosure () -> String
+    ) {
         counts[code.index] += 1
-        if counts[code.index] <= Self.limit { kept.append(warning()) }
+        guard counts[code.index] <= Self.limit else { return }
+        kept.append(SafeTensorsWarning(code, at: offset, tensor: tensor, message()))
+    }
+
+    /// The same for a tensor whose name stands in a header; decodes it only where the warning is kept.
+    mutating func add(
+        _ code: SafeTensorsWarning.Code, at offset: UInt64, tensor: JSONText?, in bytes: RawSpan,
+        _ message: @autoclosure () -> String
+    ) {
+        let isKept = counts[code.index] < Self.limit
+        add(
+            code, at: offset, tensor: isKept ? tensor.map { TensorName(shown: $0, in: bytes) } : nil,
+            message())
     }
 
     /// Counts further warnings without keeping them.
@@ -83,4 +99,11 @@ public struct SafeTensorsWarnings: Sendable {
 
 extension SafeTensorsWarning.Code {
     fileprivate var index: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+}
+
+extension TensorName {
+    /// A name of a header for an error or a warning: cut where it is very long.
+    init(shown text: JSONText, in bytes: RawSpan) {
+        self.init(utf8: text.prefix(1024, in: bytes).utf8(in: bytes))
+    }
 }

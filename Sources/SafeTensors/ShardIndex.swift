@@ -71,10 +71,8 @@ public struct ShardIndex: Sendable {
         switch root["metadata"] {
         case .object(let members): metadata = members
         case nil, .null:
-            warnings.add(.indexWithoutMetadata) {
-                SafeTensorsWarning(
-                    .indexWithoutMetadata, at: 0, "the index has no metadata, which transformers requires")
-            }
+            warnings.add(
+                .indexWithoutMetadata, at: 0, "the index has no metadata, which transformers requires")
         default: throw SafeTensorsError(.badIndex, "metadata is not an object")
         }
     }

@@ -36,6 +36,22 @@ extension JSONText {
         }
     }
 
+    /// The beginning of the text, cut between characters after about `count` bytes of the document.
+    public func prefix(_ count: Int, in bytes: RawSpan) -> JSONText {
+        guard end - start > count else { return self }
+        var position = start
+        while position < end, position < start + count || bytes.byte(position) & 0xC0 == 0x80 {
+            if bytes.byte(position) != UInt8(ascii: "\\") {
+                position += 1
+            } else if let unit = bytes.codeUnit(at: position) {
+                position += (0xD800..<0xDC00).contains(unit) ? 12 : 6
+            } else {
+                position += 2
+            }
+        }
+        return JSONText(start: start, end: position, hasEscapes: hasEscapes)
+    }
+
     /// True where the contents, with escapes replaced, are exactly `utf8`.
     public func equals(_ utf8: [UInt8], in bytes: RawSpan) -> Bool {
         equals(RawSpan(_elements: utf8.span), in: bytes)

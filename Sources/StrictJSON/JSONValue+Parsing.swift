@@ -90,10 +90,16 @@ private struct Container {
 private struct ByteKey: Hashable {
     let text: String
 
-    static func == (a: ByteKey, b: ByteKey) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+    static func == (a: ByteKey, b: ByteKey) -> Bool {
+        let (x, y) = (a.text.utf8.span, b.text.utf8.span)
+        guard x.count == y.count else { return false }
+        for index in x.indices where x[index] != y[index] { return false }
+        return true
+    }
 
     func hash(into hasher: inout Hasher) {
-        for byte in text.utf8 { hasher.combine(byte) }
+        let bytes = RawSpan(_elements: text.utf8.span)
+        unsafe bytes.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
     }
 }
 

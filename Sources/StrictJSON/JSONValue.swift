@@ -1,5 +1,5 @@
 /// A JSON value that keeps what it was read from: members in order, numbers as they were spelt.
-public indirect enum JSONValue: Sendable {
+public enum JSONValue: Sendable {
     /// `null`
     case null
     /// `true` or `false`

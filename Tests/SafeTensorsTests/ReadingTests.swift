@@ -73,6 +73,20 @@ import Testing
         #expect(header.warnings.kept.count == SafeTensorsWarnings.limit)
     }
 
+    @Test func `a very long name is cut in warnings and errors, between characters`() throws {
+        let name = String(repeating: #"é\n\ud83d\ude00"#, count: 20_000)
+        let fields = String(repeating: #""x":1,"#, count: 20_000)
+        let text = #"{"\#(name)":{\#(fields)"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#
+        let header = try header(text)
+        #expect(header.warnings.count(of: .unknownField) == 20_000)
+        #expect(header[0].name.utf8.count == 20_000 * 7)
+        for warning in header.warnings.kept {
+            let shown = try #require(warning.tensor)
+            #expect(shown.utf8.count < 1100 && header[0].name.utf8.starts(with: shown.utf8))
+            #expect(Array(shown.string.utf8) == shown.utf8)
+        }
+    }
+
     @Test(arguments: [
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS"), ("PK\u{3}\u{4}aaaaaaaa", "zip"),
         ("GGUF\u{3}\0\0\0\0\0\0\0", "GGUF"), ("<!DOCTYPE html><html>", "HTML"), ("{\"a\": 1}    ", "JSON"),
