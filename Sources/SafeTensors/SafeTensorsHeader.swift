@@ -23,6 +23,7 @@ public struct SafeTensorsHeader: Sendable {
     /// - Parameters:
     ///   - json: the bytes after the header length.
     ///   - fileByteCount: the size of the whole file, at least eight bytes more than `json`.
+    ///   - mode: what to do with files on which readers disagree.
     public init(
         parsing json: [UInt8], fileByteCount: UInt64, mode: ValidationMode = .strict
     ) throws(SafeTensorsError) {
@@ -121,7 +122,9 @@ extension SafeTensorsHeader {
 
     /// The size of the header of a file that begins with `prefix`, checked against the size of the file.
     ///
-    /// - Parameter prefix: the first bytes; eight suffice, 64 let an error say what the file is instead.
+    /// - Parameters:
+    ///   - prefix: the first bytes; eight suffice, 64 let an error say what the file is instead.
+    ///   - fileByteCount: the size of the whole file.
     public static func headerByteCount(
         prefix: [UInt8], fileByteCount: UInt64
     ) throws(SafeTensorsError) -> Int {

@@ -10,7 +10,8 @@ public import TensorCore
 /// ```
 ///
 /// The destination appears, or is replaced, only by ``commit()``; a writer that is dropped before leaves
-/// nothing. See ``ReplacementFile`` for permissions and links.
+/// nothing. A replaced file keeps its permissions; a new one gets those that the umask leaves; where the path is
+/// a symbolic link, the file that it leads to is replaced.
 public struct SafeTensorsWriter: ~Copyable {
     /// The layout.
     public let layout: SafeTensorsLayout

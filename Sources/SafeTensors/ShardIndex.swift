@@ -32,6 +32,7 @@ public struct ShardIndex: Sendable {
     /// Makes an index of `entries`.
     ///
     /// - Parameters:
+    ///   - entries: the tensors with the files that hold them.
     ///   - totalSize: the size of the tensors' data in bytes, tied ones counted once.
     ///   - totalParameters: the number of elements, if known.
     ///   - extra: further members of `metadata`.
