@@ -9,7 +9,7 @@ public struct ZipArchive: Sendable {
     public let source: any ByteSource
     /// The members in the order of the central directory.
     public let entries: [ZipEntry]
-    private let indexByFoldedName: [[UInt8]: Int]
+    private let indexByFoldedName: [ByteKey: Int]
     private let limits: ZipLimits
 
     /// Reads the directory of an archive.
@@ -40,7 +40,7 @@ public struct ZipArchive: Sendable {
 
     /// The member with exactly this name.
     public func entry(named name: [UInt8]) -> ZipEntry? {
-        guard let index = indexByFoldedName[Self.folded(name)], entries[index].name == name else {
+        guard let index = indexByFoldedName[ByteKey(Self.folded(name))], entries[index].name == name else {
             return nil
         }
         return entries[index]
@@ -92,11 +92,11 @@ public struct ZipArchive: Sendable {
     }
 
     /// The members by folded name.
-    private static func index(_ entries: [ZipEntry]) throws(ArchiveError) -> [[UInt8]: Int] {
-        var result: [[UInt8]: Int] = [:]
+    private static func index(_ entries: [ZipEntry]) throws(ArchiveError) -> [ByteKey: Int] {
+        var result: [ByteKey: Int] = [:]
         result.reserveCapacity(entries.count)
         for (index, entry) in entries.enumerated() {
-            if let other = result.updateValue(index, forKey: folded(entry.name)) {
+            if let other = result.updateValue(index, forKey: ByteKey(folded(entry.name))) {
                 throw entry.error(
                     .malformed, "duplicate-entry",
                     "the archive also has a member at byte \(entries[other].headerOffset) that readers "

@@ -75,6 +75,7 @@ struct Export: ParsableCommand {
     }
 
     private func export() throws {
+        let progress = Progress("exporting", quiet: output_.quiet)
         let model: OpenedModel
         do { model = try FormatRegistry.open(path: source, options: ReadOptions(root: root)) } catch {
             throw ConversionError.source(error)
@@ -83,7 +84,7 @@ struct Export: ParsableCommand {
             dtype: dtype?.dtype, maxShardByteCount: ByteSize.parse(maxShardSize) ?? 5_000_000_000,
             replacing: force)
         let plan = try ExportPlan(model: model, options: options)
-        let progress = Progress("exporting", total: Exporter.workByteCount(of: plan), quiet: output_.quiet)
+        progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport
         if dryRun {
             report = ExportReport(source: source, destination: output, plan: plan, result: nil, seconds: 0)

@@ -9,7 +9,7 @@ enum EarlierExport {
             let bytes = try? FileSystem.contents(of: Path.join(path, Manifest.fileName), limit: 1 << 30),
             let manifest = try? Manifest(decoding: bytes), let names = try? FileSystem.names(in: path)
         else { return false }
-        let listed = Set(manifest.files.map { Array($0.path.utf8) } + [Array(Manifest.fileName.utf8)])
-        return names.allSatisfy { listed.contains(Array($0.utf8)) }
+        let listed = Set(manifest.files.map { ByteKey($0.path) } + [ByteKey(Manifest.fileName)])
+        return names.allSatisfy { listed.contains(ByteKey($0)) }
     }
 }

@@ -149,8 +149,8 @@ extension ExportPlan {
     }
 
     private static func unique(_ metadata: [(key: String, value: String)]) -> [(key: String, value: String)] {
-        var seen: Set<[UInt8]> = [Array("format".utf8)]
-        return metadata.filter { seen.insert(Array($0.key.utf8)).inserted }
+        var seen: Set<ByteKey> = [ByteKey("format")]
+        return metadata.filter { seen.insert(ByteKey($0.key)).inserted }
     }
 
     private static func shard(

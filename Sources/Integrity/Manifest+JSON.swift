@@ -86,12 +86,12 @@ extension Manifest {
 
     /// Every path is safe and stands once; every tensor stands once and lies in a file that is listed.
     private func checkNames() throws(ManifestError) {
-        var paths: Set<[UInt8]> = []
+        var paths: Set<ByteKey> = []
         for file in files {
             guard Path.isSafeRelative(file.path) else {
                 throw ManifestError("the path \(escapedForDisplay(file.path)) leaves the directory")
             }
-            guard paths.insert(Array(file.path.utf8)).inserted else {
+            guard paths.insert(ByteKey(file.path)).inserted else {
                 throw ManifestError("the file \(escapedForDisplay(file.path)) is listed twice")
             }
         }
@@ -100,7 +100,7 @@ extension Manifest {
             guard names.insert(tensor.name).inserted else {
                 throw ManifestError("the tensor \(tensor.name) is listed twice")
             }
-            guard paths.contains(Array(tensor.file.utf8)) else {
+            guard paths.contains(ByteKey(tensor.file)) else {
                 throw ManifestError("the tensor \(tensor.name) is in a file that is not listed")
             }
         }

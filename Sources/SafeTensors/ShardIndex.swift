@@ -85,8 +85,8 @@ public struct ShardIndex: Sendable {
 
     /// The files, each once, in the order in which the entries first name them.
     public var files: [String] {
-        var seen: Set<[UInt8]> = []
-        return entries.map(\.file).filter { seen.insert(Array($0.utf8)).inserted }
+        var seen: Set<ByteKey> = []
+        return entries.map(\.file).filter { seen.insert(ByteKey($0)).inserted }
     }
 
     /// The document as transformers writes it: indented by two, keys sorted, ASCII only, a newline at the end.

@@ -19,6 +19,11 @@ public struct TensorName: Sendable, Hashable {
     public var string: String { String(decoding: utf8, as: UTF8.self) }
 }
 
+extension TensorName {
+    /// Feeds all bytes at once.
+    public func hash(into hasher: inout Hasher) { ByteKey(utf8).hash(into: &hasher) }
+}
+
 extension TensorName: Comparable {
     /// Byte-wise order.
     public static func < (a: TensorName, b: TensorName) -> Bool {

@@ -100,7 +100,7 @@ struct ArchiveCheckpoint {
         let prefix = Array((folder + "data/").utf8)
         for entry in archive.entries where entry.name.starts(with: prefix) {
             let isDeflated = entry.method == .deflated
-            table.items[Array(entry.name.dropFirst(prefix.count))] = StorageTable.Item(
+            table.items[ByteKey(Array(entry.name.dropFirst(prefix.count)))] = StorageTable.Item(
                 range: entry.dataRange, member: entry.text, isDeflated: isDeflated)
             if entry.lacksChecksum {
                 lacksChecksum = true

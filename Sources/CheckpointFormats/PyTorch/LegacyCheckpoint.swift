@@ -73,9 +73,10 @@ struct LegacyCheckpoint {
         var storages = StorageTable(source: source)
         var position = pickles.end
         for key in pickles.keys {
-            guard let width = widths[key] else { throw damaged("a storage that no tensor uses") }
+            guard let width = widths[ByteKey(key)] else { throw damaged("a storage that no tensor uses") }
             let range = try storageRange(at: position, width: width)
-            guard storages.items.updateValue(StorageTable.Item(range: range), forKey: key) == nil else {
+            guard storages.items.updateValue(StorageTable.Item(range: range), forKey: ByteKey(key)) == nil
+            else {
                 throw damaged("a storage that is there twice")
             }
             position = range.upperBound
@@ -85,14 +86,14 @@ struct LegacyCheckpoint {
     }
 
     /// The bytes that an element of each storage takes, which only the references to storages tell.
-    private func widths(in heap: PickleHeap) throws(CheckpointError) -> [[UInt8]: Int] {
-        var widths: [[UInt8]: Int] = [:]
+    private func widths(in heap: PickleHeap) throws(CheckpointError) -> [ByteKey: Int] {
+        var widths: [ByteKey: Int] = [:]
         for identifier in heap.persistents {
             guard let reference = StorageReference(identifier, in: heap) else {
                 throw damaged("the reference to a storage")
             }
             let width = reference.element.byteWidth
-            guard (widths.updateValue(width, forKey: reference.key) ?? width) == width else {
+            guard (widths.updateValue(width, forKey: ByteKey(reference.key)) ?? width) == width else {
                 throw damaged("the element type of a storage")
             }
         }

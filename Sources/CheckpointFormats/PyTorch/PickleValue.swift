@@ -1,3 +1,5 @@
+internal import TensorCore
+
 /// A value on the stack of a ``PickleMachine``: a plain number, or the place of something in its heap.
 ///
 /// Holds no references, so that values of any depth and with any cycles cost nothing to copy or to drop.
@@ -50,7 +52,7 @@ struct PickleCall {
 /// Everything that a ``PickleMachine`` made, held by number.
 struct PickleHeap {
     private(set) var strings: [[UInt8]] = []
-    private var stringIndex: [[UInt8]: Int32] = [:]
+    private var stringIndex: [ByteKey: Int32] = [:]
     private(set) var bytes: [[UInt8]] = []
     private(set) var tuples: [[PickleValue]] = [[]]
     var lists: [[PickleValue]] = []
@@ -64,17 +66,17 @@ struct PickleHeap {
 
     /// The text with these bytes; the same number for the same bytes.
     mutating func string(_ text: [UInt8]) -> PickleValue {
-        if let known = stringIndex[text] { return .string(known) }
+        if let known = stringIndex[ByteKey(text)] { return .string(known) }
         let number = Int32(strings.count)
         strings.append(text)
-        stringIndex[text] = number
+        stringIndex[ByteKey(text)] = number
         count += 1
         return .string(number)
     }
 
     /// The value of a text that was seen, or nil where none like it was.
     func known(_ text: String) -> PickleValue? {
-        stringIndex[Array(text.utf8)].map(PickleValue.string)
+        stringIndex[ByteKey(text)].map(PickleValue.string)
     }
 
     mutating func bytes(_ data: [UInt8]) -> PickleValue {

@@ -15,7 +15,7 @@ struct StorageTable {
     }
 
     let source: any ByteSource
-    var items: [[UInt8]: Item] = [:]
+    var items: [ByteKey: Item] = [:]
     /// Whether numbers in storages have their most significant byte first.
     var isBigEndian = false
 

@@ -233,7 +233,7 @@ extension TensorBuilder {
         -> TorchStorage
     {
         guard let reference = StorageReference(identifier, in: heap) else { throw damaged(name) }
-        guard let item = storages.items[reference.key] else {
+        guard let item = storages.items[ByteKey(reference.key)] else {
             throw error(
                 .malformed, "storage-missing",
                 "the file lacks the tensor's storage '\(escaped(reference.key))'", name)

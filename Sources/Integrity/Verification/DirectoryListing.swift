@@ -6,7 +6,7 @@ struct DirectoryListing {
     ///
     /// Links and other kinds of entries count; directories do not.
     private(set) var names: [String] = []
-    private var known: Set<[UInt8]> = []
+    private var known: Set<ByteKey> = []
 
     /// More levels than any model has.
     private static let depthLimit = 32
@@ -29,14 +29,14 @@ struct DirectoryListing {
             }
         }
         names.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        known = Set(names.map { Array($0.utf8) })
+        known = Set(names.map { ByteKey($0) })
     }
 
-    func contains(_ name: String) -> Bool { known.contains(Array(name.utf8)) }
+    func contains(_ name: String) -> Bool { known.contains(ByteKey(name)) }
 
     /// Forgets all but one file.
     mutating func keep(only name: String) {
         names = names.filter { $0.utf8.elementsEqual(name.utf8) }
-        known = Set(names.map { Array($0.utf8) })
+        known = Set(names.map { ByteKey($0) })
     }
 }

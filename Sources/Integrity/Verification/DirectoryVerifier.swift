@@ -116,8 +116,8 @@ public struct DirectoryVerifier: Sendable {
     private func reportExtras(
         _ listing: DirectoryListing, manifest: Manifest, _ report: inout VerificationReport
     ) {
-        let listed = Set(manifest.files.map { Array($0.path.utf8) })
-        for name in listing.names where name != Manifest.fileName && !listed.contains(Array(name.utf8)) {
+        let listed = Set(manifest.files.map { ByteKey($0.path) })
+        for name in listing.names where name != Manifest.fileName && !listed.contains(ByteKey(name)) {
             report.findings.append(
                 .init(.error, "file-extra", "it is there, but the manifest does not list it", file: name))
         }
@@ -128,11 +128,11 @@ public struct DirectoryVerifier: Sendable {
         _ expected: [Manifest.File], _ files: [InputFile?], _ manifest: Manifest,
         _ report: inout VerificationReport
     ) {
-        let tensors = Dictionary(grouping: manifest.tensors) { Array($0.file.utf8) }
+        let tensors = Dictionary(grouping: manifest.tensors) { ByteKey($0.file) }
         var work: [(file: Manifest.File, tensors: [Manifest.Tensor], lane: DigestLane)] = []
         for (file, input) in zip(expected, files) {
             guard let input else { continue }
-            let inside = Self.disjoint(tensors[Array(file.path.utf8)] ?? [], fileByteCount: file.byteCount)
+            let inside = Self.disjoint(tensors[ByteKey(file.path)] ?? [], fileByteCount: file.byteCount)
             let segments = inside.map { DigestLane.Segment($0.offset..<$0.offset + $0.byteCount, .sha256) }
             work.append((file, inside, DigestLane(source: input, segments: segments)))
         }

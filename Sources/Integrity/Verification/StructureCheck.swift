@@ -146,7 +146,7 @@ struct StructureCheck {
             report.findings.append(.init(.unreadable, "file-unreadable", "\(error)", file: name))
             return
         }
-        let listed = Set(index.files.map { Array($0.utf8) })
+        let listed = Set(index.files.map { ByteKey($0) })
         for file in index.files where !listing.contains(file) {
             report.findings.append(
                 .init(
@@ -165,14 +165,14 @@ struct StructureCheck {
                     file: name, tensor: entry.tensor))
         }
         for (tensor, file) in locations.sorted(by: { $0.key < $1.key })
-        where listed.contains(Array(file.utf8)) && !indexed.contains(tensor) {
+        where listed.contains(ByteKey(file)) && !indexed.contains(tensor) {
             report.findings.append(
                 .init(
                     .error, "tensorNotIndexed",
                     "it is in \(escapedForDisplay(file)), but the index does not list it", file: name,
                     tensor: tensor))
         }
-        for file in shardNames where !listed.contains(Array(file.utf8)) {
+        for file in shardNames where !listed.contains(ByteKey(file)) {
             report.findings.append(
                 .init(.warning, "unreferencedShard", "the index does not list it", file: file))
         }
