@@ -21,6 +21,12 @@ enum Terminal {
             }
             if count < 0 {
                 if errno == EINTR { continue }
+                // Data that does not arrive must not look like success.
+                if descriptor == STDOUT_FILENO {
+                    let reason = unsafe String(cString: strerror(errno))
+                    write("artifact: cannot write to standard output: \(reason)\n", to: STDERR_FILENO)
+                    exit(3)
+                }
                 return
             }
             rest = rest.dropFirst(count)

@@ -37,6 +37,12 @@ struct InspectTests {
         #expect(!result.output.contains("\u{1B}") && !result.errors.contains("\u{1B}"))
     }
 
+    @Test func `output that cannot be written ends with exit code 3`() throws {
+        let command = "'\(Repository.command)' inspect '\(sample)' > /dev/full"
+        let result = try run("/bin/sh", ["-c", command])
+        #expect(result.exitCode == 3 && result.errors.contains("standard output"))
+    }
+
     @Test(arguments: [
         ("mal/posix_system.pt", "posix.system"), ("mal/stack_global_memo.pt", ""), ("mal/unknown_pkg.pt", ""),
         ("mal/nested_load_from_bytes.pt", ""), ("mal/inst.pt", ""), ("mal/legacy_payload.bin", ""),
