@@ -87,13 +87,14 @@ struct Export: ParsableCommand {
         progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport
         if dryRun {
+            try Exporter.check(plan, destination: output, replacing: force)
             report = ExportReport(source: source, destination: output, plan: plan, result: nil, seconds: 0)
         } else {
             let exporter = Exporter(
                 tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
                 isCancelled: isInterrupted)
             defer { progress.finish() }
-            let result = try exporter.export(plan, to: output, replacing: force, sourcePath: source)
+            let result = try exporter.export(plan, to: output, replacing: force)
             report = ExportReport(
                 source: source, destination: Path.normalized(output), plan: plan, result: result,
                 seconds: progress.elapsed)
