@@ -71,7 +71,12 @@ struct Export: ParsableCommand {
     }
 
     func run() throws {
-        do { try export() } catch let error as ConversionError { throw Exit(error) }
+        do {
+            try export()
+        } catch let error as ConversionError {
+            if output_.json { Terminal.print(json: error.json) }
+            throw Exit(error)
+        }
     }
 
     private func export() throws {
@@ -100,8 +105,7 @@ struct Export: ParsableCommand {
                 seconds: progress.elapsed)
         }
         if output_.json {
-            Terminal.write(report.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-            Terminal.print("")
+            Terminal.print(json: report.json)
         } else if !output_.quiet {
             Terminal.print(report.text(Terminal.outputStyle))
         }

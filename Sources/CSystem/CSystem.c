@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE (1 << 0)
@@ -60,4 +61,13 @@ void csystem_raise_file_limit(void) {
 
 int csystem_reserve(int descriptor, unsigned long long count) {
   return fallocate(descriptor, 0, 0, (off_t)count) == 0 ? 0 : errno;
+}
+
+void csystem_open_standard_descriptors(void) {
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
+      // The lowest free descriptor is the one that was found closed.
+      if (open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY) == -1) _exit(3);
+    }
+  }
 }

@@ -97,7 +97,12 @@ final class Staging: Sendable {
             number += 1
             target = "\(destination).replaced-\(number)"
         }
-        if try FileSystem.exchange(target, destination) { return target }
+        do {
+            if try FileSystem.exchange(target, destination) { return target }
+        } catch {
+            try? FileSystem.removeTree(target)
+            throw error
+        }
         // No swap in one step on this file system: for a moment nothing stands at the destination.
         let result = target
         repeat {

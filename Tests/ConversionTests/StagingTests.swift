@@ -68,9 +68,14 @@ struct StagingTests {
         #expect(try FileSystem.names(in: target) == ["new"])
     }
 
-    @Test func `what a killed run left behind goes, what a living one holds and what is not ours stays`() throws {
+    @Test func `what a killed run left behind goes, what a living one holds and what is not ours stays`()
+        throws
+    {
         let living = try stage()
-        for name in [".out.partial-0123abcd", ".out.partial-notours", ".out.partial-89abcdef", ".other.partial-01234567"] {
+        for name in [
+            ".out.partial-0123abcd", ".out.partial-notours", ".out.partial-89abcdef",
+            ".other.partial-01234567",
+        ] {
             try FileSystem.createDirectories(directory.file(name + "/content"))
             if name != ".out.partial-89abcdef" {
                 try FileSystem.create(directory.file(name + "/.artifact-staging"), contents: [])
