@@ -56,6 +56,10 @@ public struct SafeTensorsError: Error, Sendable {
         case nameNotUTF8
         /// The bytes given for a tensor are not as many as its shape needs, or come out of order.
         case wrongByteCount
+        /// Bytes of a tensor are given a second time.
+        case writtenTwice
+        /// The alignment that a layout shall have is not a power of two within bounds.
+        case badAlignment
         /// An index file is not of the expected shape.
         case badIndex
         /// An index file names a shard outside its directory.
@@ -115,8 +119,8 @@ extension SafeTensorsError.Code {
         case .sizeMismatch: "TensorInvalidInfo"
         case .subByteMisaligned: "MisalignedSlice"
         case .io: "IoError"
-        case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .badIndex, .unsafePath,
-            .wrongExtension:
+        case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .writtenTwice, .badAlignment,
+            .badIndex, .unsafePath, .wrongExtension:
             nil
         }
     }
