@@ -60,6 +60,14 @@ public struct SafeTensorsError: Error, Sendable {
         case writtenTwice
         /// The alignment that a layout shall have is not a power of two within bounds.
         case badAlignment
+        /// A metadata key to remove is not there.
+        case unknownKey
+        /// Another program holds or changes the file.
+        case fileBusy
+        /// The file has several hard links and would change under all of its names.
+        case sharedFile
+        /// A change of the file was interrupted and cannot be finished.
+        case interruptedEdit
         /// An index file is not of the expected shape.
         case badIndex
         /// An index file names a shard outside its directory.
@@ -120,7 +128,7 @@ extension SafeTensorsError.Code {
         case .subByteMisaligned: "MisalignedSlice"
         case .io: "IoError"
         case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .writtenTwice, .badAlignment,
-            .badIndex, .unsafePath, .wrongExtension:
+            .unknownKey, .fileBusy, .sharedFile, .interruptedEdit, .badIndex, .unsafePath, .wrongExtension:
             nil
         }
     }
