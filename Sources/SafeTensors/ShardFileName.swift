@@ -1,6 +1,6 @@
 /// What the name of a shard says: `BASE-NNNNN-of-MMMMM.safetensors`, or with `_` for the first hyphen.
 struct ShardFileName {
-    /// What stands before the number.
+    /// What stands before the number, without directories.
     let base: String
     /// The number of the shard, from 1 by custom and from 0 in some checkpoints.
     let number: UInt64
@@ -18,7 +18,7 @@ struct ShardFileName {
     /// Reads a name, which may have directories before it; nil where it is not numbered.
     init?(_ path: String) {
         let suffix = Array(".safetensors".utf8)
-        let bytes = Array(path.utf8)
+        let bytes = path.utf8.split(separator: UInt8(ascii: "/")).last.map { Array($0) } ?? []
         guard bytes.count > suffix.count, bytes.suffix(suffix.count).elementsEqual(suffix) else { return nil }
         var rest = bytes.dropLast(suffix.count)
         guard let count = Self.takeNumber(&rest), Self.take("-of-", &rest),

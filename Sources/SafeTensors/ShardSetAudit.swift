@@ -58,7 +58,11 @@ public struct ShardSetAudit: Sendable {
     ) throws(IOError) {
         self.directory = directory
         let names = if let only { [only] } else { try FileSystem.names(in: directory) }
-        for name in names where name.hasSuffix(".safetensors") { readShard(name, mode) }
+        for name in names where name.hasSuffix(".safetensors") {
+            // A link to nowhere is as good as nothing.
+            guard try FileSystem.kind(of: Path.join(directory, name)) != nil || only != nil else { continue }
+            readShard(name, mode)
+        }
         guard only == nil else { return }
         for name in indexes ?? names.filter(ShardFileName.isIndex) { readIndex(name) }
         for index in self.indexes { readListedShards(of: index, mode) }
