@@ -25,7 +25,7 @@ extension Metadata {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            let (editor, entries) = try attempt { () throws(SafeTensorsError) in
+            let (editor, entries) = try attempt(file) { () throws(SafeTensorsError) in
                 let editor = try SafeTensorsMetadataEditor(path: file)
                 return (editor, try editor.metadata())
             }
@@ -113,7 +113,7 @@ struct MetadataChange: ParsableArguments {
                 code: 3,
                 message: "a change of \(escapedForDisplay(file)) was interrupted: finish it with artifact metadata get")
         }
-        let (editor, outcome) = try attempt { () throws(SafeTensorsError) in
+        let (editor, outcome) = try attempt(file) { () throws(SafeTensorsError) in
             let editor = try SafeTensorsMetadataEditor(path: file, changesSharedFiles: force)
             return (editor, dryRun ? try editor.plan(edit) : try editor.apply(edit))
         }
@@ -131,14 +131,15 @@ struct MetadataChange: ParsableArguments {
 }
 
 /// Runs `body`; an error ends the command with the code of its kind.
-private func attempt<R>(_ body: () throws(SafeTensorsError) -> R) throws -> R {
+private func attempt<R>(_ file: String, _ body: () throws(SafeTensorsError) -> R) throws -> R {
     do throws(SafeTensorsError) { return try body() } catch {
-        let code: Int32 =
-            switch error.code {
-            case .io, .fileBusy, .interruptedEdit: 3
-            case .sharedFile: 2
-            default: 1
-            }
-        throw Exit(code: code, message: error.description)
+        let place = escapedForDisplay(file)
+        switch error.code {
+        case .io: throw Exit(code: 3, message: error.description)
+        case .fileBusy, .interruptedEdit: throw Exit(code: 3, message: "\(place): \(error.message)")
+        case .sharedFile: throw Exit(code: 2, message: "\(place): \(error.message) (--force)")
+        case .unknownKey: throw Exit(code: 1, message: "\(place): \(error.message)")
+        default: throw Exit(code: 1, message: "\(place): \(error)")
+        }
     }
 }

@@ -203,6 +203,28 @@ import Testing
         try await interrupt(at: [.copied, .replaced], set: Self.large, in: disk.path)
     }
 
+    @Test func `a header that cannot be written is undone, blocks and all`() async throws {
+        guard try canInsert() else { return }
+        await #expect(processExitsWith: .success) {
+            let directory = try TemporaryDirectory()
+            let file = directory.file("m.safetensors")
+            try MetadataEditorTests.make(file)
+            let before = try FileSystem.contents(of: file, limit: 1 << 20)
+            let editor = try SafeTensorsMetadataEditor(path: file) { step in
+                guard step == .inserted else { return }
+                signal(SIGXFSZ, SIG_IGN)
+                var limit = rlimit(rlim_cur: 0, rlim_max: 0)
+                setrlimit(__rlimit_resource_t(1), &limit)
+            }
+            let error = #expect(throws: SafeTensorsError.self) {
+                try editor.apply(MetadataEdit(set: MetadataEditorTests.large))
+            }
+            guard error?.io?.errno == EFBIG, try FileSystem.contents(of: file, limit: 1 << 20) == before,
+                try directory.names == ["m.safetensors"]
+            else { exit(2) }
+        }
+    }
+
     @Test func `a header that was half written is finished from the journal`() throws {
         for set in [Self.small, Self.large] {
             try FileSystem.removeTree(path)

@@ -34,7 +34,9 @@ extension SafeTensorsMetadataEditor {
     ) throws(SafeTensorsError) -> Recovery {
         do throws(IOError) {
             switch try state(of: file, journal) {
-            case .untouched: return .rolledBack
+            case .undone:
+                try restore(journal.before, file)
+                return .rolledBack
             case .begun:
                 try file.write(journal.after.span.bytesView, at: 0)
                 try file.synchronize()
@@ -54,7 +56,14 @@ extension SafeTensorsMetadataEditor {
         return .rolledBack
     }
 
-    private enum FileState { case untouched, begun, foreign }
+    private enum FileState {
+        /// The header is the old one, but for bytes that a failed attempt to undo the change left.
+        case undone
+        /// The file has its new size, and the header is on the way.
+        case begun
+        /// The file is not the one that the journal tells of.
+        case foreign
+    }
 
     private static func state(
         of file: EditableFile, _ journal: EditJournal
@@ -66,8 +75,11 @@ extension SafeTensorsMetadataEditor {
         else { return .foreign }
         if size == journal.fileByteCount {
             let start = try file.bytes(at: 0, count: journal.before.count)
-            if start == journal.before { return .untouched }
-            guard journal.growth == 0, isMixture(start, journal.before, journal.after) else { return .foreign }
+            if start == journal.before { return .undone }
+            // What was undone may hold bytes of the new header where the old one stood.
+            let other = Array(journal.after[Int(journal.growth)...])
+            guard isMixture(start, journal.before, other) else { return .foreign }
+            if journal.growth > 0 { return .undone }
         } else {
             let start = try file.bytes(at: 0, count: journal.after.count)
             let grownBefore = [UInt8](repeating: 0, count: Int(journal.growth)) + journal.before

@@ -83,17 +83,21 @@ extension SafeTensorsMetadataEditor {
         do throws(IOError) {
             try file.write(plan.after.span.bytesView, at: 0)
         } catch {
-            do throws(IOError) {
-                if plan.growth > 0 { try file.removeFromStart(byteCount: plan.growth) }
-                try file.write(plan.before.span.bytesView, at: 0)
-                try file.synchronize()
-            } catch {
-                // The journal stays, for the next editor.
-                throw error
-            }
+            let failure = error
+            // Where this fails too, the journal stays for the next editor.
+            if plan.growth > 0 { try file.removeFromStart(byteCount: plan.growth) }
+            try Self.restore(plan.before, file)
             try Self.removeJournal(journal)
-            throw error
+            throw failure
         }
+    }
+
+    /// Writes an old header again, unless it still stands there.
+    static func restore(_ header: [UInt8], _ file: EditableFile) throws(IOError) {
+        if try file.bytes(at: 0, count: header.count) != header {
+            try file.write(header.span.bytesView, at: 0)
+        }
+        try file.synchronize()
     }
 
     static func removeJournal(_ path: String) throws(IOError) {
