@@ -50,7 +50,8 @@ struct Export: ParsableCommand {
     )
     var maxShardSize = "5GB"
 
-    @Option(help: "How tensors lie in a file: as the hub library writes them, or each at a large power of two.")
+    @Option(
+        help: "How tensors lie in a file: as the hub library writes them, or each at a large power of two.")
     var layout: Layout = .hub
 
     @Option(
@@ -83,7 +84,8 @@ struct Export: ParsableCommand {
             let range = SafeTensorsLayout.minimumAlignment...SafeTensorsLayout.maximumAlignment
             guard align.nonzeroBitCount == 1, range.contains(align) else {
                 throw ValidationError(
-                    "--align takes a power of two from \(range.lowerBound) to \(range.upperBound), not \(align)")
+                    "--align takes a power of two from \(range.lowerBound) to \(range.upperBound), not \(align)"
+                )
             }
         }
         guard !output.isEmpty else { throw ValidationError("--output takes the name of a directory") }

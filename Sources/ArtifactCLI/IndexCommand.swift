@@ -192,10 +192,11 @@ private func write(
         try file.write(document.span.bytesView, at: 0)
         try file.commit()
         return true
-    } catch where error.errno == 17 {
+    } catch  where error.errno == 17 {
         throw Exit(
             code: 2,
-            message: "\(escapedForDisplay(path)) is there already: replace it with --force, or see what would "
+            message:
+                "\(escapedForDisplay(path)) is there already: replace it with --force, or see what would "
                 + "change with --dry-run")
     } catch {
         throw Exit(.io(error))

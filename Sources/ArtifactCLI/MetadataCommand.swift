@@ -43,7 +43,8 @@ extension Metadata {
         ) {
             guard let entry = entries.first(where: { $0.key.utf8.elementsEqual(key.utf8) }) else {
                 throw Exit(
-                    code: 1, message: "\(escapedForDisplay(file)): the metadata has no key \(escapedForDisplay(key))")
+                    code: 1,
+                    message: "\(escapedForDisplay(file)): the metadata has no key \(escapedForDisplay(key))")
             }
             return entry
         }
@@ -111,7 +112,9 @@ struct MetadataChange: ParsableArguments {
         if dryRun, SafeTensorsMetadataEditor.isInterrupted(file) {
             throw Exit(
                 code: 3,
-                message: "a change of \(escapedForDisplay(file)) was interrupted: finish it with artifact metadata get")
+                message:
+                    "a change of \(escapedForDisplay(file)) was interrupted: finish it with artifact metadata get"
+            )
         }
         let (editor, outcome) = try attempt(file) { () throws(SafeTensorsError) in
             let editor = try SafeTensorsMetadataEditor(path: file, changesSharedFiles: force)

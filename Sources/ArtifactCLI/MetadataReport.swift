@@ -39,7 +39,8 @@ struct MetadataReport {
             }
         let path = escapedForDisplay(editor.path)
         lines.append(
-            isDryRun && outcome.method != .none ? "dry run: \(path): \(how)" : style.green("✓") + " \(path): \(how)")
+            isDryRun && outcome.method != .none
+                ? "dry run: \(path): \(how)" : style.green("✓") + " \(path): \(how)")
         return lines.joined(separator: "\n")
     }
 
@@ -95,7 +96,9 @@ extension MetadataReport {
         Terminal.print("")
     }
 
-    static func json(_ editor: SafeTensorsMetadataEditor, entries: [(key: String, value: String)]) -> JSONValue {
+    static func json(_ editor: SafeTensorsMetadataEditor, entries: [(key: String, value: String)])
+        -> JSONValue
+    {
         .object([
             .init("schema", .string("artifact.metadata/v1")), .init("path", .string(editor.path)),
             .init("recovery", .string(editor.recovery.rawValue)), .init("metadata", object(entries)),
@@ -150,7 +153,11 @@ extension MetadataReport {
         let signatures = [name + ".sig", name + ".asc", name + ".sigstore", "model.sig"]
         for signature in signatures
         where (try? FileSystem.kind(of: Path.join(directory, signature))) == .some(.file) {
-            result.append(("signatureMismatch", "\(escapedForDisplay(signature)) may sign the file as it was: sign it again"))
+            result.append(
+                (
+                    "signatureMismatch",
+                    "\(escapedForDisplay(signature)) may sign the file as it was: sign it again"
+                ))
         }
         return result
     }

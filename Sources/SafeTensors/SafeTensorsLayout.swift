@@ -73,7 +73,8 @@ public struct SafeTensorsLayout: Sendable {
         guard alignment.nonzeroBitCount == 1, (minimumAlignment...maximumAlignment).contains(alignment) else {
             throw SafeTensorsError(
                 .badAlignment,
-                "an alignment is a power of two from \(minimumAlignment) to \(maximumAlignment), not \(alignment)")
+                "an alignment is a power of two from \(minimumAlignment) to \(maximumAlignment), not \(alignment)"
+            )
         }
     }
 

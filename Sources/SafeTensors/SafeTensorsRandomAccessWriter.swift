@@ -37,6 +37,11 @@ public final class SafeTensorsRandomAccessWriter: Sendable {
     }
 
     /// Creates a temporary file beside the destination, reserves its size and writes the header to it.
+    ///
+    /// - Parameters:
+    ///   - path: the destination; its directory must exist.
+    ///   - layout: the header and the places of the tensors.
+    /// - Throws: ``SafeTensorsError/Code/io``.
     public init(replacing path: String, layout: SafeTensorsLayout) throws(SafeTensorsError) {
         self.layout = layout
         positions = Dictionary(uniqueKeysWithValues: layout.tensors.enumerated().map { ($1.name, $0) })

@@ -40,7 +40,9 @@ extension ShardSetAudit {
     private mutating func checkEntries(of index: ShardIndex, named name: String) -> Bool {
         var areAllThere = true
         for entry in index.entries {
-            guard let header = shard(entry.file)?.header, header.index(of: entry.tensor) == nil else { continue }
+            guard let header = shard(entry.file)?.header, header.index(of: entry.tensor) == nil else {
+                continue
+            }
             areAllThere = false
             let other = shards.first { $0.header?.index(of: entry.tensor) != nil }
             add(

@@ -35,7 +35,8 @@ extension ShardSetAudit {
                 if let other = holder.updateValue(shard.name, forKey: tensor.name) {
                     throw Finding(
                         .error, .duplicateAcrossShards, file: shard.name, tensor: tensor.name,
-                        "it is in \(escapedForDisplay(other)) too, so no index is right: remove one of the two")
+                        "it is in \(escapedForDisplay(other)) too, so no index is right: remove one of the two"
+                    )
                 }
                 entries.append(ShardIndex.Entry(tensor: tensor.name, file: shard.name))
                 bytes = saturatingSum(bytes, tensor.byteCount)

@@ -42,6 +42,7 @@ extension ShardSetAudit {
     ///
     /// Entries whose shard is not there stay, since the missing header may be right.
     ///
+    /// - Parameter index: one of ``indexes``.
     /// - Throws: a finding where the document has not the shape of an index; make a new one then.
     public func repaired(_ index: Index) throws(Finding) -> Repaired {
         guard let old = index.index, let root = try? JSONValue(parsing: index.document),

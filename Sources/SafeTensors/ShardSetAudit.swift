@@ -69,7 +69,9 @@ public struct ShardSetAudit: Sendable {
         compare()
     }
 
-    /// How many findings of this kind there were, kept or not.
+    /// How many findings of a kind there were, kept or not.
+    ///
+    /// - Parameter code: the kind.
     public func count(of code: Code) -> Int { counts[code] ?? 0 }
 
     /// True where an error was found.

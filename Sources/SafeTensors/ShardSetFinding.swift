@@ -10,6 +10,8 @@ extension ShardSetAudit {
         public let rawValue: String
 
         /// Makes a code of its identifier.
+        ///
+        /// - Parameter rawValue: the identifier.
         public init(rawValue: String) { self.rawValue = rawValue }
 
         init(_ rawValue: String) { self.rawValue = rawValue }

@@ -39,10 +39,17 @@ public final class EditableFile: ByteSource {
     /// What tells this version of the file from another.
     public var identity: FileIdentity { get throws(IOError) { FileIdentity(try status()) } }
 
-    /// Locks the file against others that lock it, or returns false where one did; given up with the object.
+    /// Locks the file against others that lock it, until the object goes away.
+    ///
+    /// Returns false where another holds the lock for half a second.
+    ///
+    /// A process that this one has just started holds its locks too, until it runs another program.
     public func lock() throws(IOError) -> Bool {
-        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
-        guard errno == EWOULDBLOCK else { throw .system("lock", name) }
+        for _ in 0..<50 {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+            guard errno == EWOULDBLOCK || errno == EINTR else { throw .system("lock", name) }
+            usleep(10_000)
+        }
         return false
     }
 

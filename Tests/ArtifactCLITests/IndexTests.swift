@@ -92,7 +92,8 @@ struct IndexTests {
         let schema = Repository.path("Formats/reports/index.schema.json")
         try change("\"embed\": \"model-00001", "\"embed\": \"../model-00003")
         for arguments in [
-            ["audit", out], ["rebuild", out, "--dry-run"], ["repair", out, "--dry-run"], ["repair", out, "--force"],
+            ["audit", out], ["rebuild", out, "--dry-run"], ["repair", out, "--dry-run"],
+            ["repair", out, "--force"],
             ["rebuild", out, "--force"], ["audit", out],
         ] {
             let result = try run(Repository.command, ["index"] + arguments + ["--json"])
@@ -112,7 +113,9 @@ struct IndexTests {
             try #require(result.exitCode == 0, "\(result.errors)")
             #expect(try artifact("verify", place).exitCode == 0)
             let files =
-                try Oracle.run("safetensors_open.py", place + "/model.safetensors", plain + "/model.safetensors")
+                try Oracle.run(
+                    "safetensors_open.py", place + "/model.safetensors", plain + "/model.safetensors"
+                )
                 .json()["files"] as? [[String: Any]]
             let tensors = try #require(files).compactMap { $0["tensors"] as? [String: [String: Any]] }
             #expect(tensors[0].count == tensors[1].count)

@@ -37,13 +37,18 @@ struct MetadataTests {
         #expect(try metadata("get", file, "b").output == "b=x=y\\n\"\n")
         #expect(try metadata("unset", file, "b", "a").exitCode == 0)
         #expect(try lines() == before)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["adapter.safetensors"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["adapter.safetensors"])
     }
 
     @Test(.enabled(if: Oracle.isAvailable))
-    func `the Python package reads the new metadata and the same tensors, whatever the way of the change`() throws {
+    func `the Python package reads the new metadata and the same tensors, whatever the way of the change`()
+        throws
+    {
         let before = try opened()
-        for (value, method) in [("short", nil), (String(repeating: "é\\", count: 9000), nil), ("s", "inPlace")]
+        for (value, method) in [
+            ("short", nil), (String(repeating: "é\\", count: 9000), nil), ("s", "inPlace"),
+        ]
             as [(String, String?)]
         {
             let result = try run(Repository.command, ["metadata", "set", file, "note=" + value, "--json"])

@@ -40,7 +40,10 @@ import Testing
         (#"{"__metadata__":null}"#, #"{"__metadata__":{"k":"v"}}"#),
         (#"{"__metadata__":{}}"#, #"{"__metadata__":{"k":"v"}}"#),
         ("{\"__metadata__\": {\"k\" : \"old\"} , \(entry)}", "{\"__metadata__\": {\"k\":\"v\"} , \(entry)}"),
-        ("{\(entry),\"__metadata__\":{\"z\":\"1\"}}", "{\(entry),\"__metadata__\":{\"k\":\"v\",\"z\":\"1\"}}"),
+        (
+            "{\(entry),\"__metadata__\":{\"z\":\"1\"}}",
+            "{\(entry),\"__metadata__\":{\"k\":\"v\",\"z\":\"1\"}}"
+        ),
         (#"{"__metadata__":{"a":"1","z":"2"}}"#, #"{"__metadata__":{"a":"1","k":"v","z":"2"}}"#),
         (#"{"__metadata__":{"z":"\u0031","\u006b":"2"}}"#, #"{"__metadata__":{"z":"\u0031","k":"v"}}"#),
     ])
@@ -78,7 +81,8 @@ import Testing
                 == "{\"__metadata__\":{\"e\u{301}\":\"2\",\"é\":\"1\"}}")
     }
 
-    @Test func `a key given twice, a key that is not there and a file that is refused change nothing`() throws {
+    @Test func `a key given twice, a key that is not there and a file that is refused change nothing`() throws
+    {
         #expect(try edited("{}", set: [("k", "1"), ("k", "2")]) == "duplicateName")
         #expect(try edited("{}", set: [("k", "1")], unset: ["k"]) == "duplicateName")
         #expect(try edited("{}", unset: ["k"]) == "unknownKey")
@@ -107,9 +111,11 @@ import Testing
             let reader = try SafeTensorsReader(opening: path)
             let metadata = reader.header.metadata
             #expect(Dictionary(uniqueKeysWithValues: metadata.map { ($0.key, $0.value) }) == model)
-            #expect(metadata.map { Array($0.key.utf8) } == model.keys.map { Array($0.utf8) }.sorted {
-                $0.lexicographicallyPrecedes($1)
-            })
+            #expect(
+                metadata.map { Array($0.key.utf8) }
+                    == model.keys.map { Array($0.utf8) }.sorted {
+                        $0.lexicographicallyPrecedes($1)
+                    })
             #expect(reader.header.map(\.dataOffsets) == layout.tensors.map(\.dataOffsets))
             #expect(reader.header.map(\.name) == layout.tensors.map(\.name))
         }

@@ -55,7 +55,9 @@ import Testing
         #expect(try isWhole(path) && directory.names == ["m.safetensors"])
     }
 
-    @Test func `a header that grows moves the data by whole blocks, and leaves room for the next change`() throws {
+    @Test func `a header that grows moves the data by whole blocks, and leaves room for the next change`()
+        throws
+    {
         let before = inode(path)
         let canInsert = try canInsert()
         let old = try SafeTensorsReader(opening: path).header
@@ -77,10 +79,13 @@ import Testing
         let other = disk.path + "/m.safetensors"
         try Self.make(other)
         chmod(other, 0o640)
-        #expect(try SafeTensorsMetadataEditor(path: other).apply(MetadataEdit(set: Self.large)).method == .rewrite)
+        #expect(
+            try SafeTensorsMetadataEditor(path: other).apply(MetadataEdit(set: Self.large)).method == .rewrite
+        )
         try SafeTensorsMetadataEditor(path: path).apply(MetadataEdit(set: Self.large))
         #expect(
-            try FileSystem.contents(of: other, limit: 1 << 20) == FileSystem.contents(of: path, limit: 1 << 20))
+            try FileSystem.contents(of: other, limit: 1 << 20)
+                == FileSystem.contents(of: path, limit: 1 << 20))
         var status = stat()
         stat(other, &status)
         #expect(status.st_mode & 0o7777 == 0o640)
@@ -112,7 +117,8 @@ import Testing
 
     @Test func `a link is followed, a shared file is asked about, a read-only one is refused`() throws {
         symlink("m.safetensors", directory.file("link"))
-        try SafeTensorsMetadataEditor(path: directory.file("link")).apply(MetadataEdit(set: [("format", "x")]))
+        try SafeTensorsMetadataEditor(path: directory.file("link")).apply(
+            MetadataEdit(set: [("format", "x")]))
         #expect(try FileSystem.kind(of: directory.file("link"), followingLinks: false) == .symbolicLink)
         #expect(try SafeTensorsMetadataEditor(path: path).metadata()[0].value == "x")
 
@@ -162,8 +168,14 @@ import Testing
             let (name, value) = (step.rawValue, set[0].value)
             await #expect(processExitsWith: .signal(SIGKILL), "\(step)") {
                 [name = name as String, value = value as String, file = file as String] in
-                try SafeTensorsMetadataEditor(path: file) { if $0.rawValue == name { kill(getpid(), SIGKILL) } }
-                    .apply(MetadataEdit(set: [("k", value)]))
+                try SafeTensorsMetadataEditor(path: file) {
+                    if $0.rawValue == name { kill(getpid(), SIGKILL) }
+                }
+                .apply(MetadataEdit(set: [("k", value)]))
+            }
+            if step == .inserted {
+                let error = #expect(throws: SafeTensorsError.self) { try SafeTensorsReader(opening: file) }
+                #expect(error?.message.contains("interrupted") == true)
             }
             let editor = try SafeTensorsMetadataEditor(path: file)
             let keys = try editor.metadata().map(\.key)
@@ -178,11 +190,15 @@ import Testing
         }
     }
 
-    @Test func `a process killed at any step of a change in the padding leaves the file old or new`() async throws {
+    @Test func `a process killed at any step of a change in the padding leaves the file old or new`()
+        async throws
+    {
         let place = directory.file("inner")
         try FileSystem.createDirectory(place)
         try await interrupt(
-            at: [.journalWritten, .journalSynchronized, .headerWritten, .headerSynchronized, .journalRemoved],
+            at: [
+                .journalWritten, .journalSynchronized, .headerWritten, .headerSynchronized, .journalRemoved,
+            ],
             set: Self.small, in: place)
     }
 
@@ -192,7 +208,8 @@ import Testing
         let place = directory.file("inner")
         try FileSystem.createDirectory(place)
         let steps: [SafeTensorsMetadataEditor.Step] = [
-            .journalWritten, .journalSynchronized, .inserted, .headerWritten, .headerSynchronized, .journalRemoved,
+            .journalWritten, .journalSynchronized, .inserted, .headerWritten, .headerSynchronized,
+            .journalRemoved,
         ]
         try await interrupt(at: canInsert() ? steps : [.copied, .replaced], set: Self.large, in: place)
     }
@@ -245,7 +262,8 @@ import Testing
                 try FileSystem.create(path, contents: Array(new[..<cut] + before[cut...] + new[start...]))
                 try FileSystem.create(journal, contents: record.encoded)
                 let editor = try SafeTensorsMetadataEditor(path: path)
-                #expect(editor.recovery == (cut == 0 && record.growth == 0 ? .rolledBack : .finished), "\(cut)")
+                #expect(
+                    editor.recovery == (cut == 0 && record.growth == 0 ? .rolledBack : .finished), "\(cut)")
                 let isNew = editor.recovery == .finished
                 #expect(try FileSystem.contents(of: path, limit: 1 << 20) == (isNew ? new : old))
                 #expect(try directory.names == ["m.safetensors"])
@@ -253,7 +271,8 @@ import Testing
         }
     }
 
-    @Test func `a journal that is cut or of another file is forgotten, one of a damaged file is kept`() throws {
+    @Test func `a journal that is cut or of another file is forgotten, one of a damaged file is kept`() throws
+    {
         let contents = try FileSystem.contents(of: path, limit: 1 << 20)
         let record = EditJournal(
             fileByteCount: 77, growth: 0, dataSample: 1, before: [1, 2, 3], after: [4, 5, 6])

@@ -42,13 +42,18 @@ import Testing
     {
         var random = SeededGenerator(seed: seed)
         let tensors = (0..<Int.random(in: 1...12, using: &random)).map { number in
-            (name: TensorName("t\(number)"), dtype: DType.u8, shape: [UInt64.random(in: 0...3000, using: &random)])
+            (
+                name: TensorName("t\(number)"), dtype: DType.u8,
+                shape: [UInt64.random(in: 0...3000, using: &random)]
+            )
         }
         let layout = try SafeTensorsLayout(tensors: tensors)
         var contents: [TensorName: [UInt8]] = [:]
         var pieces: [(name: TensorName, range: Range<Int>)] = []
         for tensor in layout.tensors {
-            contents[tensor.name] = (0..<Int(tensor.byteCount)).map { _ in .random(in: 0...255, using: &random) }
+            contents[tensor.name] = (0..<Int(tensor.byteCount)).map { _ in
+                .random(in: 0...255, using: &random)
+            }
             var start = 0
             while start < Int(tensor.byteCount) {
                 let end = min(Int(tensor.byteCount), start + Int.random(in: 1...700, using: &random))
@@ -68,7 +73,8 @@ import Testing
                 let piece = Array(all[work[number].name]?[work[number].range] ?? [])
                 do {
                     try writer.write(
-                        piece.span.bytesView, to: work[number].name, at: UInt64(work[number].range.lowerBound))
+                        piece.span.bytesView, to: work[number].name, at: UInt64(work[number].range.lowerBound)
+                    )
                 } catch {
                     failures.withLock { $0 += 1 }
                 }
@@ -83,7 +89,9 @@ import Testing
     }
 
     @Test(arguments: [(0, 1), (3, 1), (4, 2), (0, 10), (5, 5), (2, 6)])
-    func `a byte that is written twice is refused with its tensor and its range`(start: Int, count: Int) throws {
+    func `a byte that is written twice is refused with its tensor and its range`(start: Int, count: Int)
+        throws
+    {
         let writer = try writer()
         try writer.write(bytes(4).span.bytesView, to: "a", at: 0)
         try writer.write(bytes(4).span.bytesView, to: "a", at: 5)
@@ -111,7 +119,9 @@ import Testing
 
     @Test func `bytes outside a tensor, unknown tensors and late bytes are refused`() throws {
         let writer = try writer()
-        for (name, count, offset) in [("a", 11, 0), ("a", 1, 10), ("a", 1, UInt64.max), ("d", 1, 0), ("empty", 1, 0)]
+        for (name, count, offset) in [
+            ("a", 11, 0), ("a", 1, 10), ("a", 1, UInt64.max), ("d", 1, 0), ("empty", 1, 0),
+        ]
             as [(TensorName, Int, UInt64)]
         {
             let refusal = error { () throws(SafeTensorsError) in

@@ -17,7 +17,9 @@ import Testing
             sizes = (fields[1].elements ?? []).compactMap(\.uint64)
             guard fields.count == 3 else {
                 storages = (fields[2].elements ?? []).map { $0.int64.map(Int.init) }
-                shards = (fields[3].elements ?? []).map { ($0.elements ?? []).compactMap(\.int64).map(Int.init) }
+                shards = (fields[3].elements ?? []).map {
+                    ($0.elements ?? []).compactMap(\.int64).map(Int.init)
+                }
                 return
             }
             storages = []
@@ -47,7 +49,8 @@ import Testing
         }
     }
 
-    @Test func `balanced shards hold every tensor once, in order, within the limit, and are no more`() throws {
+    @Test func `balanced shards hold every tensor once, in order, within the limit, and are no more`() throws
+    {
         for item in try cases() where item.storages.isEmpty {
             let hub = item.shards
             let shards = ShardSplit.balanced.shards(sizes: item.sizes, limit: item.limit)
@@ -94,7 +97,8 @@ import Testing
             ShardPlan.fileName(base: "m", number: 123_000, count: 123_000)
                 == "m-123000-of-123000.safetensors")
         #expect(ShardPlan(sizes: [1], limit: 9).index(names: ["a"]) == nil)
-        #expect(ShardPlan(sizes: [1, 1], limit: 1, base: "x.y").indexFileName == "x.y.safetensors.index.json")
+        #expect(
+            ShardPlan(sizes: [1, 1], limit: 1, base: "x.y").indexFileName == "x.y.safetensors.index.json")
     }
 
     @Test func `tensors that share bytes count once`() {
@@ -105,7 +109,8 @@ import Testing
 
     @Test func `the index of a plan is byte for byte that of each library`() throws {
         let names = try JSONValue(
-            parsing: FileSystem.contents(of: repositoryFile("Tests/Fixtures/shards/names.json"), limit: 1 << 20))
+            parsing: FileSystem.contents(
+                of: repositoryFile("Tests/Fixtures/shards/names.json"), limit: 1 << 20))
         func tensors(_ library: String) throws -> [(name: TensorName, size: UInt64)] {
             try #require(names[library]?.elements).map { pair in
                 let fields = try #require(pair.elements)

@@ -46,7 +46,8 @@ import Testing
         try FileSystem.create(directory.file(indexName), contents: Array(parts.joined(separator: new).utf8))
     }
 
-    private func write(_ name: String, _ tensors: [(name: TensorName, dtype: DType, shape: [UInt64])]) throws {
+    private func write(_ name: String, _ tensors: [(name: TensorName, dtype: DType, shape: [UInt64])]) throws
+    {
         let layout = try SafeTensorsLayout(tensors: tensors)
         try writeFile(directory.file(name), layout) { name in
             Array(repeating: 0, count: Int(layout.tensors.first { $0.name == name }?.byteCount ?? 0))
@@ -119,11 +120,15 @@ import Testing
         #expect(try findings() == ["warning indexWithoutMetadata \(indexName)"])
     }
 
-    @Test(arguments: ["[]", "{}", "{\"weight_map\": []}", "{", "{\"weight_map\": {\"a\": \"x\"}, \"metadata\": 1}"])
+    @Test(arguments: [
+        "[]", "{}", "{\"weight_map\": []}", "{", "{\"weight_map\": {\"a\": \"x\"}, \"metadata\": 1}",
+    ])
     func `X9 an index of the wrong shape is an error`(text: String) throws {
         try remove(indexName)
         try FileSystem.create(directory.file(indexName), contents: Array(text.utf8))
-        #expect(try findings().contains { $0.hasPrefix("error badIndex") || $0.hasPrefix("error wrongExtension") })
+        #expect(
+            try findings().contains { $0.hasPrefix("error badIndex") || $0.hasPrefix("error wrongExtension") }
+        )
         #expect(try audit().hasErrors)
     }
 
@@ -162,7 +167,9 @@ import Testing
         #expect(try findings().isEmpty)
     }
 
-    @Test func `a shard in a subdirectory is read, and one that is refused is reported with its own code`() throws {
+    @Test func `a shard in a subdirectory is read, and one that is refused is reported with its own code`()
+        throws
+    {
         try FileSystem.createDirectory(directory.file("sub"))
         rename(directory.file(third), directory.file("sub/" + third))
         try changeIndex("\"\(third)\"", "\"sub/\(third)\"")
@@ -207,7 +214,8 @@ import Testing
     }
 
     @Test func `no index is rebuilt from shards that cannot have one`() throws {
-        func code(_ body: (ShardSetAudit) throws(ShardSetAudit.Finding) -> Void) throws -> ShardSetAudit.Code? {
+        func code(_ body: (ShardSetAudit) throws(ShardSetAudit.Finding) -> Void) throws -> ShardSetAudit.Code?
+        {
             let audit = try audit()
             do throws(ShardSetAudit.Finding) {
                 try body(audit)
@@ -220,9 +228,11 @@ import Testing
         #expect(try code(rebuild) == nil)
         try write("other-00001-of-00002.safetensors", [("x", .u8, [1])])
         #expect(try code(rebuild) == .shardCountMismatch)
-        #expect(try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(base: "model") } == nil)
         #expect(
-            try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(base: "other") } == .shardMissing)
+            try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(base: "model") } == nil)
+        #expect(
+            try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(base: "other") }
+                == .shardMissing)
         try remove("other-00001-of-00002.safetensors")
         try write(second, [("norm", .f16, [16])])
         #expect(try code(rebuild) == .duplicateAcrossShards)
@@ -231,7 +241,8 @@ import Testing
         try remove(second)
         #expect(try code(rebuild) == .shardMissing)
         #expect(
-            try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(allowingGaps: true) } == nil)
+            try code { (a) throws(ShardSetAudit.Finding) in _ = try a.rebuiltIndex(allowingGaps: true) }
+                == nil)
         for name in [first, third] { try remove(name) }
         #expect(try code(rebuild) == .shardMissing)
     }
@@ -247,7 +258,9 @@ import Testing
         #expect(repaired.changes.map(\.kind) == [.moved, .moved, .totalSize])
     }
 
-    @Test func `a repair removes what is nowhere, adds what is not listed and leaves what it cannot know`() throws {
+    @Test func `a repair removes what is nowhere, adds what is not listed and leaves what it cannot know`()
+        throws
+    {
         try changeIndex("\"embed\": \"\(first)\"", "\"gone\": \"\(first)\"")
         var audit = try audit()
         var repaired = try audit.repaired(audit.indexes[0])

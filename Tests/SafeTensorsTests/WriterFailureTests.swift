@@ -79,7 +79,8 @@ final class SmallFileSystem {
         }
     }
 
-    @Test func `a directory without permission to write gives a typed error and stays as it is`() async throws {
+    @Test func `a directory without permission to write gives a typed error and stays as it is`() async throws
+    {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             chmod(directory.path, 0o555)

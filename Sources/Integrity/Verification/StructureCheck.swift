@@ -28,7 +28,8 @@ struct StructureCheck {
             report.findings.append(
                 .init(
                     .warning, code.rawValue,
-                    "\(audit.count(of: code) - ShardSetAudit.limit) more findings of this kind are not listed"))
+                    "\(audit.count(of: code) - ShardSetAudit.limit) more findings of this kind are not listed"
+                ))
         }
         guard let manifest else { return }
         let recorded = Dictionary(grouping: manifest.tensors) { $0.file }

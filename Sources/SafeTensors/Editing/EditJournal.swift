@@ -56,7 +56,9 @@ struct EditJournal: Equatable {
         guard bytes.count >= start + 48, bytes.starts(with: Self.magic) else { return nil }
         let span = bytes.span.bytesView
         let body = span.extracting(0..<bytes.count - 8)
-        guard Checksum.of(body) == span.load(littleEndian: UInt64.self, at: bytes.count - 8) else { return nil }
+        guard Checksum.of(body) == span.load(littleEndian: UInt64.self, at: bytes.count - 8) else {
+            return nil
+        }
         func number(_ index: Int) -> UInt64 { span.load(littleEndian: UInt64.self, at: start + 8 * index) }
         let rest = UInt64(bytes.count - start - 48)
         guard number(3) <= rest, number(4) == rest - number(3) else { return nil }

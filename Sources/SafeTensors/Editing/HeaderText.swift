@@ -80,7 +80,9 @@ struct HeaderText {
     func applying(
         _ edit: MetadataEdit, to metadata: [(key: String, value: String)]
     ) throws(SafeTensorsError) -> [UInt8]? {
-        var entries = zip(items, metadata).map { (key: $0.key, text: Array(bytes[$0.range]), value: $1.value) }
+        var entries = zip(items, metadata).map {
+            (key: $0.key, text: Array(bytes[$0.range]), value: $1.value)
+        }
         var isChanged = false
         for key in edit.unset {
             guard let place = entries.firstIndex(where: { $0.key == Array(key.utf8) }) else {

@@ -35,7 +35,8 @@ extension ByteSource {
         let check = try SafeTensorsHeader(parsing: Array(new[8...]), fileByteCount: newSize)
         let isSame = check.count == header.count && zip(check, header).allSatisfy { $0.isSame(as: $1) }
         guard isSame else {
-            throw SafeTensorsError(.badTensorEntry, "the new header would not have the tensors of the old one")
+            throw SafeTensorsError(
+                .badTensorEntry, "the new header would not have the tensors of the old one")
         }
         let outcome = SafeTensorsMetadataEditor.Outcome(
             method: new.count == old.count ? .inPlace : .insert, before: metadata, after: check.metadata,

@@ -1,5 +1,16 @@
 internal import TensorCore
 
+extension SafeTensorsError {
+    /// The error of a file whose header is refused because a change of it was not finished.
+    func adding(interruptedEditOf path: String) -> SafeTensorsError {
+        var result = self
+        result.message +=
+            ": a change of its metadata was interrupted, which artifact metadata get \(escapedForDisplay(path)) "
+            + "finishes"
+        return result
+    }
+}
+
 extension SafeTensorsMetadataEditor {
     /// True where a change of the file at `path` was begun and not finished.
     ///
@@ -51,7 +62,8 @@ extension SafeTensorsMetadataEditor {
             throw SafeTensorsError(
                 .interruptedEdit,
                 "a change of \(escapedForDisplay(file.name)) was interrupted, and its journal "
-                    + "\(escapedForDisplay(path)) does not fit the file: restore the file, then remove the journal")
+                    + "\(escapedForDisplay(path)) does not fit the file: restore the file, then remove the journal"
+            )
         }
         return .rolledBack
     }

@@ -105,6 +105,8 @@ public struct SafeTensorsMetadataEditor: Sendable {
     }
 
     /// The metadata now, in the order of the header.
+    ///
+    /// - Throws: what makes the file invalid, or ``SafeTensorsError/Code/io``.
     public func metadata() throws(SafeTensorsError) -> [(key: String, value: String)] {
         try SafeTensorsReader(opening: path).header.metadata
     }
@@ -113,6 +115,9 @@ public struct SafeTensorsMetadataEditor: Sendable {
     ///
     /// Whether the file system can insert blocks shows only when it is asked to, so ``Method/insert`` may turn
     /// out as ``Method/rewrite``.
+    ///
+    /// - Parameter edit: the keys to set and to remove.
+    /// - Throws: as ``apply(_:)``.
     public func plan(_ edit: MetadataEdit) throws(SafeTensorsError) -> Outcome {
         try input { () throws(IOError) in try InputFile(path: path) }.plan(edit, blockByteCount: 0).outcome
     }
@@ -121,6 +126,8 @@ public struct SafeTensorsMetadataEditor: Sendable {
     ///
     /// Takes time for the header where the file need not be written anew.
     ///
+    /// - Parameter edit: the keys to set and to remove.
+    /// - Returns: what was done.
     /// - Throws: ``SafeTensorsError/Code/unknownKey`` where a key to remove is not there,
     ///   ``SafeTensorsError/Code/fileBusy`` where another program holds the file's lock or changes it,
     ///   ``SafeTensorsError/Code/sharedFile`` where it has several hard links,
@@ -142,7 +149,8 @@ public struct SafeTensorsMetadataEditor: Sendable {
                     + "first, or ask for the change of all")
         }
         guard try input({ () throws(IOError) in try file.identity }) == identity else {
-            throw SafeTensorsError(.fileBusy, "the file was changed meanwhile: run again when nothing writes it")
+            throw SafeTensorsError(
+                .fileBusy, "the file was changed meanwhile: run again when nothing writes it")
         }
         if try changeInPlace(file, plan) { return plan.outcome }
         try rewrite(file, plan)
