@@ -3,6 +3,7 @@ internal import CheckpointFormats
 internal import Checkpoints
 internal import Conversion
 internal import Integrity
+internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore
 
@@ -19,6 +20,8 @@ struct Export: ParsableCommand {
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable { case safetensors }
+
+    enum Layout: String, ExpressibleByArgument, CaseIterable { case hub, aligned }
 
     enum TargetDType: String, ExpressibleByArgument, CaseIterable {
         case bf16, f16, f32
@@ -47,6 +50,15 @@ struct Export: ParsableCommand {
     )
     var maxShardSize = "5GB"
 
+    @Option(
+        help: "How tensors lie in a file: as the hub library writes them, or each at a large power of two.")
+    var layout: Layout = .hub
+
+    @Option(
+        help: ArgumentHelp(
+            "The multiple at which the data of an aligned file begins (default: 4096).", valueName: "bytes"))
+    var align: UInt64?
+
     @Option(help: "Convert floating tensors (F64, F32, F16, BF16), rounding to nearest even.")
     var dtype: TargetDType?
 
@@ -66,6 +78,15 @@ struct Export: ParsableCommand {
         guard ByteSize.parse(maxShardSize) != nil else {
             throw ValidationError(
                 "--max-shard-size takes a size such as 5GB, 500MB or 5GiB, not \(maxShardSize)")
+        }
+        if let align {
+            guard layout == .aligned else { throw ValidationError("--align goes with --layout aligned") }
+            let range = SafeTensorsLayout.minimumAlignment...SafeTensorsLayout.maximumAlignment
+            guard align.nonzeroBitCount == 1, range.contains(align) else {
+                throw ValidationError(
+                    "--align takes a power of two from \(range.lowerBound) to \(range.upperBound), not \(align)"
+                )
+            }
         }
         guard !output.isEmpty else { throw ValidationError("--output takes the name of a directory") }
     }
@@ -87,7 +108,8 @@ struct Export: ParsableCommand {
         }
         let options = ExportOptions(
             dtype: dtype?.dtype, maxShardByteCount: ByteSize.parse(maxShardSize) ?? 5_000_000_000,
-            replacing: force)
+            replacing: force,
+            alignment: layout == .aligned ? align ?? 4096 : SafeTensorsLayout.minimumAlignment)
         let plan = try ExportPlan(model: model, options: options)
         progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport

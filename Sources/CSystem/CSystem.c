@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -70,4 +73,25 @@ void csystem_open_standard_descriptors(void) {
       if (open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY) == -1) _exit(3);
     }
   }
+}
+
+int csystem_insert_range(int descriptor, unsigned long long offset, unsigned long long count) {
+  return fallocate(descriptor, FALLOC_FL_INSERT_RANGE, (off_t)offset, (off_t)count) == 0 ? 0 : errno;
+}
+
+int csystem_collapse_range(int descriptor, unsigned long long offset, unsigned long long count) {
+  return fallocate(descriptor, FALLOC_FL_COLLAPSE_RANGE, (off_t)offset, (off_t)count) == 0 ? 0 : errno;
+}
+
+int csystem_clone_range(int from, unsigned long long from_offset, unsigned long long count, int to,
+                        unsigned long long to_offset) {
+  struct file_clone_range range = {from, from_offset, count, to_offset};
+  return ioctl(to, FICLONERANGE, &range) == 0 ? 0 : errno;
+}
+
+long long csystem_copy_range(int from, unsigned long long from_offset, unsigned long long count, int to,
+                             unsigned long long to_offset) {
+  off_t source = (off_t)from_offset, target = (off_t)to_offset;
+  ssize_t copied = copy_file_range(from, &source, to, &target, count, 0);
+  return copied >= 0 ? copied : -(long long)errno;
 }

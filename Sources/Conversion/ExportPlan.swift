@@ -15,11 +15,16 @@ public struct ExportOptions: Sendable {
     public var maxShardByteCount: UInt64
     /// Whether a directory that stands at the destination may be replaced.
     public var replacing: Bool
+    /// The multiple at which data begins, in bytes: 8 for files as the reference writes them, more for aligned
+    /// ones; see `SafeTensorsLayout`.
+    public var alignment: UInt64
 
     /// Makes options.
     public init(
-        dtype: DType? = nil, maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false
+        dtype: DType? = nil, maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false,
+        alignment: UInt64 = 8
     ) {
+        self.alignment = alignment
         self.dtype = dtype
         self.maxShardByteCount = maxShardByteCount
         self.replacing = replacing
@@ -101,28 +106,29 @@ extension ExportPlan {
         let written = kept.map { Self.cast($0, to: options.dtype) }
         let base = model.directory?.weights.outputBaseName ?? "model"
 
-        let split = ShardSplit.hub(sizes: written.map(\.byteCount), limit: options.maxShardByteCount)
+        let split = ShardPlan(
+            sizes: written.map(\.byteCount), limit: options.maxShardByteCount, base: base)
         let notes = ties.kept.map { (key: $0.dropped.string, value: $0.kept.string) }
         let carried = checkpoint.metadata.filter { $0.key != "format" }
         let format = checkpoint.metadata.first { $0.key == "format" }?.value ?? "pt"
         var shards: [Shard] = []
-        for (number, members) in split.enumerated() {
-            let name = ShardSplit.fileName(base: base, index: number, count: split.count)
+        for part in split.shards {
             let metadata =
-                [(key: "format", value: format)] + (split.count == 1 ? Self.unique(carried + notes) : [])
+                [(key: "format", value: format)]
+                + (split.shards.count == 1 ? Self.unique(carried + notes) : [])
             shards.append(
                 try Self.shard(
-                    name: name, tensors: members.map { (written[$0], kept[$0].dtype, $0) }, metadata: metadata
-                ))
+                    name: part.fileName, tensors: part.tensors.map { (written[$0], kept[$0].dtype, $0) },
+                    metadata: metadata, alignment: options.alignment))
         }
 
         self.checkpoint = checkpoint
         self.shards = shards
         index =
-            split.count == 1
+            shards.count == 1
             ? nil
             : (
-                name: base + ".safetensors.index.json",
+                name: split.indexFileName,
                 contents: Self.index(of: shards, notes: Self.unique(carried + notes))
             )
         let side = try Self.sideFiles(of: model.directory, config: config, dtype: options.dtype)
@@ -156,13 +162,13 @@ extension ExportPlan {
 
     private static func shard(
         name: String, tensors: [(tensor: TensorRecord, sourceDType: DType, order: Int)],
-        metadata: [(key: String, value: String)]
+        metadata: [(key: String, value: String)], alignment: UInt64
     ) throws(ConversionError) -> Shard {
         let layout: SafeTensorsLayout
         do {
             layout = try SafeTensorsLayout(
                 tensors: tensors.map { ($0.tensor.name, $0.tensor.dtype, $0.tensor.shape) },
-                metadata: metadata)
+                metadata: metadata, alignment: alignment)
         } catch {
             throw .source(
                 CheckpointError(

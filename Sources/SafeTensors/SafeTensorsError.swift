@@ -56,6 +56,18 @@ public struct SafeTensorsError: Error, Sendable {
         case nameNotUTF8
         /// The bytes given for a tensor are not as many as its shape needs, or come out of order.
         case wrongByteCount
+        /// Bytes of a tensor are given a second time.
+        case writtenTwice
+        /// The alignment that a layout shall have is not a power of two within bounds.
+        case badAlignment
+        /// A metadata key to remove is not there.
+        case unknownKey
+        /// Another program holds or changes the file.
+        case fileBusy
+        /// The file has several hard links and would change under all of its names.
+        case sharedFile
+        /// A change of the file was interrupted and cannot be finished.
+        case interruptedEdit
         /// An index file is not of the expected shape.
         case badIndex
         /// An index file names a shard outside its directory.
@@ -115,8 +127,8 @@ extension SafeTensorsError.Code {
         case .sizeMismatch: "TensorInvalidInfo"
         case .subByteMisaligned: "MisalignedSlice"
         case .io: "IoError"
-        case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .badIndex, .unsafePath,
-            .wrongExtension:
+        case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .writtenTwice, .badAlignment,
+            .unknownKey, .fileBusy, .sharedFile, .interruptedEdit, .badIndex, .unsafePath, .wrongExtension:
             nil
         }
     }

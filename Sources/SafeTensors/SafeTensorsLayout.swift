@@ -7,7 +7,19 @@ public import TensorCore
 /// by name in byte order, one after another, and a header of compact JSON padded with spaces to a multiple of
 /// eight. Metadata keys are in byte order (the reference writes several in random order), so the same tensors
 /// and metadata always give the same bytes.
+///
+/// With an alignment above eight the header is padded until data begins at a multiple of it, and tensors come in
+/// the order of the largest power of two that divides their byte size, highest first. Each tensor then begins
+/// at a multiple of that power (or of the alignment, where that is less): matrices of whole pages at whole
+/// pages, nothing off its element size, and no bytes between tensors, which the format forbids.
 public struct SafeTensorsLayout: Sendable {
+    private typealias Tensor = (name: TensorName, dtype: DType, shape: [UInt64])
+
+    /// The alignment of files as the reference writes them, in bytes.
+    public static let minimumAlignment: UInt64 = 8
+    /// The largest alignment, in bytes: a header of so many spaces is still within the format's limit.
+    public static let maximumAlignment: UInt64 = 1 << 26
+
     /// The bytes before the data: the header length and the header.
     public let header: [UInt8]
     /// The tensors in the order of their data.
@@ -24,14 +36,17 @@ public struct SafeTensorsLayout: Sendable {
     ///   - tensors: the tensors in any order.
     ///   - metadata: the entries of `__metadata__` in any order; where there are none the header has no
     ///     `__metadata__`.
-    /// - Throws: where a name is reserved, not UTF-8 or given twice, a size overflows or does not fill bytes,
+    ///   - alignment: the multiple at which data begins, in bytes: a power of two from ``minimumAlignment`` to
+    ///     ``maximumAlignment``.
+    /// - Throws: where the alignment is none of these, a name is reserved, not UTF-8 or given twice, a size overflows or does not fill bytes,
     ///   or the header would be too long to be read.
     public init(
         tensors: [(name: TensorName, dtype: DType, shape: [UInt64])],
-        metadata: [(key: String, value: String)] = []
+        metadata: [(key: String, value: String)] = [], alignment: UInt64 = SafeTensorsLayout.minimumAlignment
     ) throws(SafeTensorsError) {
-        let sorted = tensors.sorted { a, b in a.dtype != b.dtype ? a.dtype > b.dtype : a.name < b.name }
+        try Self.check(alignment)
         try Self.checkNames(tensors.map(\.name))
+        let sorted = Self.sorted(tensors, alignment: alignment)
         var end: UInt64 = 0
         var ranges: [Range<UInt64>] = []
         ranges.reserveCapacity(sorted.count)
@@ -40,7 +55,7 @@ public struct SafeTensorsLayout: Sendable {
             end = try Self.end(of: tensor, from: start)
             ranges.append(start..<end)
         }
-        header = try HeaderWriter.header(of: sorted, ranges: ranges, metadata: metadata)
+        header = try HeaderWriter.header(of: sorted, ranges: ranges, metadata: metadata, alignment: alignment)
         let dataOffset = UInt64(header.count)
         let (total, overflow) = dataOffset.addingReportingOverflow(end)
         guard !overflow, total <= UInt64(Int64.max) else {
@@ -52,6 +67,33 @@ public struct SafeTensorsLayout: Sendable {
                 name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, dataOffsets: range,
                 fileRange: dataOffset + range.lowerBound..<dataOffset + range.upperBound)
         }
+    }
+
+    private static func check(_ alignment: UInt64) throws(SafeTensorsError) {
+        guard alignment.nonzeroBitCount == 1, (minimumAlignment...maximumAlignment).contains(alignment) else {
+            throw SafeTensorsError(
+                .badAlignment,
+                "an alignment is a power of two from \(minimumAlignment) to \(maximumAlignment), not \(alignment)"
+            )
+        }
+    }
+
+    /// The tensors in the order of their data.
+    private static func sorted(_ tensors: [Tensor], alignment: UInt64) -> [Tensor] {
+        guard alignment > minimumAlignment else { return tensors.sorted(by: precedes) }
+        // Sizes that overflow are refused later.
+        let keyed = tensors.map { tensor in
+            let size = tensor.dtype.byteCount(of: tensor.shape) ?? 0
+            return (divisor: size == 0 ? alignment : min(alignment, size & ~(size &- 1)), tensor: tensor)
+        }
+        return keyed.sorted { a, b in
+            a.divisor != b.divisor ? a.divisor > b.divisor : precedes(a.tensor, b.tensor)
+        }.map(\.tensor)
+    }
+
+    /// The order of the reference: by dtype, highest first, then by name.
+    private static func precedes(_ a: Tensor, _ b: Tensor) -> Bool {
+        a.dtype != b.dtype ? a.dtype > b.dtype : a.name < b.name
     }
 
     private static func checkNames(_ names: [TensorName]) throws(SafeTensorsError) {
@@ -72,7 +114,7 @@ public struct SafeTensorsLayout: Sendable {
     }
 
     private static func end(
-        of tensor: (name: TensorName, dtype: DType, shape: [UInt64]), from start: UInt64
+        of tensor: Tensor, from start: UInt64
     ) throws(SafeTensorsError) -> UInt64 {
         if let count = tensor.dtype.byteCount(of: tensor.shape) {
             let (end, overflow) = start.addingReportingOverflow(count)
@@ -92,7 +134,7 @@ public struct SafeTensorsLayout: Sendable {
 enum HeaderWriter {
     static func header(
         of tensors: [(name: TensorName, dtype: DType, shape: [UInt64])], ranges: [Range<UInt64>],
-        metadata: [(key: String, value: String)]
+        metadata: [(key: String, value: String)], alignment: UInt64
     ) throws(SafeTensorsError) -> [UInt8] {
         // Names alone may be too long; that is known before anything is built.
         try checkByteCount(tensors.reduce(0) { $0 + $1.name.utf8.count })
@@ -108,7 +150,8 @@ enum HeaderWriter {
             bytes += "],\"data_offsets\":[\(range.lowerBound),\(range.upperBound)]}".utf8
         }
         bytes.append(UInt8(ascii: "}"))
-        while bytes.count % 8 != 0 { bytes.append(UInt8(ascii: " ")) }
+        let excess = bytes.count % Int(alignment)
+        if excess > 0 { bytes += repeatElement(UInt8(ascii: " "), count: Int(alignment) - excess) }
         let count = bytes.count - 8
         try checkByteCount(count)
         for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: count >> (8 * index)) }

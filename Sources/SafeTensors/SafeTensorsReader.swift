@@ -27,7 +27,12 @@ public struct SafeTensorsReader: Sendable {
         } catch {
             throw SafeTensorsError(error)
         }
-        try self.init(file, mode: mode)
+        do throws(SafeTensorsError) {
+            try self.init(file, mode: mode)
+        } catch {
+            throw error.code != .io && SafeTensorsMetadataEditor.isInterrupted(path)
+                ? error.adding(interruptedEditOf: path) : error
+        }
     }
 
     /// Fills the whole of `buffer` with the bytes of a tensor that start at `offset`.

@@ -26,6 +26,8 @@ public struct ShardIndex: Sendable {
     public var entries: [Entry]
     /// What else the index says, such as `total_size`, in the order of the document.
     public var metadata: [JSONMember]
+    /// Members of the document besides `metadata` and `weight_map`, in its order; no known writer makes any.
+    public var others: [JSONMember] = []
     /// What was odd about the document.
     public private(set) var warnings = SafeTensorsWarnings()
 
@@ -48,6 +50,12 @@ public struct ShardIndex: Sendable {
         metadata += extra
     }
 
+    init(entries: [Entry], metadata: [JSONMember], others: [JSONMember]) {
+        self.entries = entries
+        self.metadata = metadata
+        self.others = others
+    }
+
     /// Reads an index.
     ///
     /// - Parameters:
@@ -59,6 +67,18 @@ public struct ShardIndex: Sendable {
     public init(
         parsing document: [UInt8], fileExtension: String = "safetensors"
     ) throws(SafeTensorsError) {
+        try self.init(parsing: document, fileExtension: fileExtension) {
+            (member, error) throws(SafeTensorsError) in throw error
+        }
+    }
+
+    /// Reads an index and leaves out the entries that are refused.
+    ///
+    /// - Parameter refuse: called with each entry that names no usable file, and why.
+    init(
+        parsing document: [UInt8], fileExtension: String,
+        refuse: (JSONMember, SafeTensorsError) throws(SafeTensorsError) -> Void
+    ) throws(SafeTensorsError) {
         let root = try Self.root(of: document)
         guard let map = root["weight_map"]?.members else {
             throw SafeTensorsError(.badIndex, "the index has no weight_map object")
@@ -66,7 +86,11 @@ public struct ShardIndex: Sendable {
         entries = []
         entries.reserveCapacity(map.count)
         for member in map {
-            entries.append(try Self.entry(member, fileExtension: fileExtension))
+            do throws(SafeTensorsError) {
+                entries.append(try Self.entry(member, fileExtension: fileExtension))
+            } catch {
+                try refuse(member, error)
+            }
         }
         metadata = []
         switch root["metadata"] {
@@ -76,6 +100,7 @@ public struct ShardIndex: Sendable {
                 .indexWithoutMetadata, at: 0, "the index has no metadata, which transformers requires")
         default: throw SafeTensorsError(.badIndex, "metadata is not an object")
         }
+        others = (root.members ?? []).filter { !["metadata", "weight_map"].contains($0.key) }
     }
 
     /// The size of all tensors that the index states, if it states one.
@@ -87,18 +112,6 @@ public struct ShardIndex: Sendable {
     public var files: [String] {
         var seen: Set<ByteKey> = []
         return entries.map(\.file).filter { seen.insert(ByteKey($0)).inserted }
-    }
-
-    /// The document as transformers writes it: indented by two, keys sorted, ASCII only, a newline at the end.
-    ///
-    /// The names of tensors must be UTF-8.
-    public func serialized() -> [UInt8] {
-        let map = entries.map { JSONMember(key: $0.tensor.string, value: .string($0.file)) }
-        let root = JSONValue.object([
-            JSONMember(key: "metadata", value: .object(metadata)),
-            JSONMember(key: "weight_map", value: .object(map)),
-        ])
-        return root.serialized(indent: 2, asciiOnly: true, sortKeys: true) + [UInt8(ascii: "\n")]
     }
 
     private static func root(of document: [UInt8]) throws(SafeTensorsError) -> JSONValue {

@@ -98,6 +98,14 @@ public final class OutputFile: Sendable {
     public let path: String
     let descriptor: Int32
 
+    /// Opens a file that exists, for reading too, to change it where it stands.
+    init(modifying path: String) throws(IOError) {
+        let fd = unsafe open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        guard fd >= 0 else { throw .system("open for writing", path) }
+        self.path = path
+        descriptor = fd
+    }
+
     /// Creates the file; it must not exist.
     ///
     /// The mode is 0666 less the umask.

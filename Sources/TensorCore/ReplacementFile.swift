@@ -29,6 +29,9 @@ public struct ReplacementFile: ~Copyable {
         if !isCommitted { _ = unsafe unlink(file.path) }
     }
 
+    /// The file to write to, for writers on several threads; not to be used after ``commit()``.
+    public var output: OutputFile { file }
+
     /// Writes all of `bytes` at `offset`.
     public func write(_ bytes: RawSpan, at offset: UInt64) throws(IOError) {
         try file.write(bytes, at: offset)

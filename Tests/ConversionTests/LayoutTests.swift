@@ -31,24 +31,6 @@ struct LayoutTests {
         #expect(ByteSize.describe(value) == text)
     }
 
-    @Test(
-        arguments: [
-            ([4, 12, 4], 10, [[1], [0, 2]]), ([6, 6, 2, 6, 2, 2], 10, [[0], [1, 2], [3, 4, 5]]),
-            ([5, 5], 10, [[0, 1]]), ([5, 6], 10, [[0], [1]]), ([20], 10, [[0]]), ([20, 30], 10, [[0], [1]]),
-            ([0, 0], 10, [[0, 1]]), ([1, 2, 3], 100, [[0, 1, 2]]),
-        ] as [([UInt64], UInt64, [[Int]])])
-    func `tensors are divided as the hub library does it`(sizes: [UInt64], limit: UInt64, shards: [[Int]]) {
-        #expect(ShardSplit.hub(sizes: sizes, limit: limit) == shards)
-    }
-
-    @Test func `shards are numbered from one, and a single file is not numbered`() {
-        #expect(ShardSplit.fileName(base: "model", index: 0, count: 1) == "model.safetensors")
-        #expect(ShardSplit.fileName(base: "model", index: 2, count: 12) == "model-00003-of-00012.safetensors")
-        #expect(
-            ShardSplit.fileName(base: "m", index: 122_999, count: 123_000) == "m-123000-of-123000.safetensors"
-        )
-    }
-
     @Test func `the first of tied names is kept, but never an output head where there is another`() {
         let ties = TieResolution(
             groups: [["lm_head.weight", "model.embed_tokens.weight"], ["z", "b", "a"]], configTies: nil)

@@ -30,4 +30,20 @@ void csystem_raise_file_limit(void);
 /// writing, as posix_fallocate is where the file system cannot reserve.
 int csystem_reserve(int descriptor, unsigned long long count);
 
+/// fallocate(2) with FALLOC_FL_INSERT_RANGE: moves what stands from `offset` on up by `count` bytes, both whole
+/// blocks. Returns 0 or an errno value.
+int csystem_insert_range(int descriptor, unsigned long long offset, unsigned long long count);
+
+/// fallocate(2) with FALLOC_FL_COLLAPSE_RANGE: the opposite. Returns 0 or an errno value.
+int csystem_collapse_range(int descriptor, unsigned long long offset, unsigned long long count);
+
+/// ioctl(2) FICLONERANGE: lets two files share bytes until one is written; a count of 0 means up to the end.
+/// Returns 0 or an errno value.
+int csystem_clone_range(int from, unsigned long long from_offset, unsigned long long count, int to,
+                        unsigned long long to_offset);
+
+/// copy_file_range(2): copies within the kernel. Returns the bytes copied, or minus an errno value.
+long long csystem_copy_range(int from, unsigned long long from_offset, unsigned long long count, int to,
+                             unsigned long long to_offset);
+
 #endif

@@ -55,9 +55,8 @@ public struct DirectoryVerifier: Sendable {
                         + "nothing to be compared with; check the structure alone with --structure"))
         }
         var structure = StructureCheck(
-            directory: path, listing: listing, manifest: expected.isEmpty ? nil : manifest, only: only,
-            validation: validation)
-        structure.run(&report)
+            directory: path, manifest: expected.isEmpty ? nil : manifest, only: only, validation: validation)
+        try structure.run(&report)
         report.fileCount = max(expected.count, structure.fileCount)
         report.tensorCount = structure.tensorCount
         if !structureOnly, let manifest { digest(expected, files, manifest, &report) }
