@@ -46,8 +46,12 @@ struct HeaderParser: ~Escapable {
             index.entries.reserveCapacity(bytes.byteCount / Self.minimumEntryByteCount)
         }
         let special = ShortText(Self.metadataKey)
-        while case .key(let key) = try next() {
+        var isFirst = true
+        while true {
+            readPlainEntries(isFirst: isFirst)
+            guard case .key(let key) = try next() else { break }
             if ShortText(key, in: bytes) == special { try parseMetadata() } else { try parseEntry(key) }
+            isFirst = false
         }
         name = nil
         let objectEnd = tokens.position
@@ -96,9 +100,39 @@ extension HeaderParser {
         var elementCount: UInt64?
     }
 
+    private static let arrayEntry = "the entry is an array, not an object"
     private static let dtypeField = ShortText("dtype")
     private static let shapeField = ShortText("shape")
     private static let offsetsField = ShortText("data_offsets")
+
+    /// Reads the entries up to the first that is not spelt in the usual way.
+    private mutating func readPlainEntries(isFirst: Bool) {
+        var reader = PlainEntryReader(bytes, allowsArrays: mode == .reference)
+        reader.position = tokens.position
+        var isFirst = isFirst
+        while let entry = reader.next(isFirst: isFirst) {
+            isFirst = false
+            if let array = entry.array {
+                name = JSONText.opened(at: entry.name, in: bytes)
+                warnIrregular(Self.arrayEntry, at: array)
+            }
+            append(
+                name: entry.name, dtype: entry.dtype, shape: entry.shape, elementCount: entry.elementCount,
+                begin: entry.begin, end: entry.end)
+        }
+        if reader.position > tokens.position { tokens.resume(afterMemberEndingAt: reader.position) }
+    }
+
+    @inline(__always)
+    private mutating func append(
+        name: Int, dtype: DType, shape: Int, elementCount: UInt64?, begin: UInt64, end: UInt64
+    ) {
+        index.names.append(UInt32(name))
+        index.entries.append(
+            HeaderIndex.Entry(
+                begin: begin, end: end, shape: UInt32(shape), dtype: dtype,
+                fault: Self.fault(dtype, elementCount: elementCount, begin, end)))
+    }
 
     private mutating func parseEntry(_ key: JSONText) throws(SafeTensorsError) {
         name = key
@@ -113,15 +147,13 @@ extension HeaderParser {
                 throw error(.badTensorEntry, at: start, "the entry has no \(missing)")
             }
         case .beginArray where mode == .reference: try parseSequence(into: &fields)
-        case .beginArray: throw strictOnly(.badTensorEntry, "the entry is an array, not an object")
+        case .beginArray: throw strictOnly(.badTensorEntry, Self.arrayEntry)
         default: throw error(.badTensorEntry, "the entry is not an object")
         }
         if let dtype = fields.dtype, let shape = fields.shape, let offsets = fields.offsets {
-            index.names.append(UInt32(key.start - 1))
-            index.entries.append(
-                HeaderIndex.Entry(
-                    begin: offsets.begin, end: offsets.end, shape: UInt32(shape.start), dtype: dtype,
-                    fault: Self.fault(dtype, elementCount: shape.elementCount, offsets.begin, offsets.end)))
+            append(
+                name: key.start - 1, dtype: dtype, shape: shape.start, elementCount: shape.elementCount,
+                begin: offsets.begin, end: offsets.end)
         }
     }
 
@@ -144,7 +176,7 @@ extension HeaderParser {
 
     /// An entry spelt `[dtype, shape, data_offsets]`, which the reference takes for an object.
     private mutating func parseSequence(into fields: inout Fields) throws(SafeTensorsError) {
-        warnIrregular("the entry is an array, not an object")
+        warnIrregular(Self.arrayEntry)
         fields.dtype = try parseDType(try next())
         fields.shape = try parseShape(try next())
         fields.offsets = try parseOffsets(try next())
@@ -262,9 +294,10 @@ extension HeaderParser {
         error(code, message, referenceName: .some(nil))
     }
 
-    private mutating func warnIrregular(_ message: String) {
+    private mutating func warnIrregular(_ message: String, at position: Int? = nil) {
         index.warnings.add(
-            .irregularEntry, at: Self.fileOffset(tokens.tokenStart), tensor: name, in: bytes, message)
+            .irregularEntry, at: Self.fileOffset(position ?? tokens.tokenStart), tensor: name, in: bytes,
+            message)
     }
 
     static func fileOffset(_ position: Int) -> UInt64 { UInt64(position) + 8 }

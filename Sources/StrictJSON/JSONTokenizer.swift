@@ -49,6 +49,15 @@ public struct JSONTokenizer: ~Escapable {
         }
     }
 
+    /// Goes on behind a member of the innermost object that the caller has read itself.
+    ///
+    /// - Parameter end: the byte after the member's value, at or behind ``position``.
+    public mutating func resume(afterMemberEndingAt end: Int) {
+        precondition(depth > 0 && isInObject && end >= position && end <= bytes.byteCount)
+        position = end
+        expectation = .afterValue
+    }
+
     /// Reads on to the end of the array or object whose beginning was just returned.
     ///
     /// - Parameter number: called for each number on the way.
