@@ -72,6 +72,7 @@ struct HeaderParser: ~Escapable {
             index.warnings.add(.metadataNull, at: Self.fileOffset(tokens.tokenStart), "__metadata__ is null")
         case .beginObject:
             index.hasMetadata = true
+            readPlainMetadata()
             while case .key(let key) = try next() {
                 index.metadataKeys.append(UInt32(key.start - 1))
                 guard case .string = try next() else {
@@ -81,6 +82,31 @@ struct HeaderParser: ~Escapable {
         default: throw error(.badMetadata, "__metadata__ is not an object of strings")
         }
     }
+
+    /// Reads the metadata's entries up to the first that has white space around it or no string as its value.
+    private mutating func readPlainMetadata() {
+        let start = tokens.position
+        var end = start
+        while true {
+            let quote = end == start ? end : end + 1
+            guard end == start || byte(end) == UInt8(ascii: ","),
+                let colon = endOfString(at: quote), byte(colon) == UInt8(ascii: ":"),
+                let next = endOfString(at: colon + 1)
+            else { break }
+            index.metadataKeys.append(UInt32(quote))
+            end = next
+        }
+        if end > start { tokens.resume(afterMemberEndingAt: end) }
+    }
+
+    /// The byte after the string that opens at `quote`, or nil where none stands there.
+    private func endOfString(at quote: Int) -> Int? {
+        guard byte(quote) == UInt8(ascii: "\"") else { return nil }
+        let text = JSONText.opened(at: quote, in: bytes)
+        return text.start > quote ? text.end + 1 : nil
+    }
+
+    private func byte(_ position: Int) -> UInt8 { position < bytes.byteCount ? bytes[position] : 0 }
 }
 
 // MARK: - Entries

@@ -17,7 +17,7 @@ struct NameTable: Sendable {
     init(count: Int) {
         var size = 4
         while size * 2 < count * 3 { size *= 2 }
-        slots = Array(repeating: 0, count: size)
+        slots = Array(zeros: size)
         mask = size - 1
         seed = .random(in: .min ... .max)
         multiplier = .random(in: .min ... .max) | 1
@@ -37,10 +37,11 @@ struct NameTable: Sendable {
         var duplicates = Duplicates()
         // Blocks, so that the cache misses of a large table overlap.
         var hashes = [32 of UInt64](repeating: 0)
+        var scratch: [UInt8] = []
         for start in stride(from: 0, to: quotes.count, by: hashes.count) {
             let count = min(hashes.count, quotes.count - start)
             for offset in 0..<count {
-                hashes[offset] = hash(JSONText.opened(at: Int(quotes[start + offset]), in: bytes), in: bytes)
+                hashes[offset] = hash(openedAt: Int(quotes[start + offset]), in: bytes, &scratch)
             }
             prefetch(hashes)
             for offset in 0..<count {
@@ -107,26 +108,54 @@ struct NameTable: Sendable {
 
     private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash >> 32) & 0xFF00_0000 }
 
-    private func hash(_ text: JSONText, in bytes: RawSpan) -> UInt64 {
-        if text.hasEscapes { return hash(RawSpan(_elements: text.utf8(in: bytes).span)) }
-        return hash(bytes.extracting(text.start..<text.end))
+    /// The hash of the string that opens at `quote`, found while looking for its end.
+    ///
+    /// - Parameter scratch: memory for strings whose escapes must be replaced.
+    private func hash(openedAt quote: Int, in bytes: RawSpan, _ scratch: inout [UInt8]) -> UInt64 {
+        var state = seed
+        let start = quote + 1
+        var position = start
+        while position + 8 <= bytes.byteCount {
+            let word = bytes.load(littleEndian: UInt64.self, at: position)
+            let quotes = Self.marks(word, UInt8(ascii: "\""))
+            let escapes = Self.marks(word, UInt8(ascii: "\\"))
+            guard quotes | escapes != 0 else {
+                fold(&state, word)
+                position += 8
+                continue
+            }
+            // The lowest mark is exact; those above it may be false.
+            let lowest = quotes & (0 &- quotes)
+            guard quotes != 0, escapes & (lowest &- 1) == 0 else { break }
+            let count = position - start + quotes.trailingZeroBitCount / 8
+            return finish(&state, word & ((lowest >> 7) &- 1), count: count)
+        }
+        let text = JSONText.opened(at: quote, in: bytes)
+        guard text.hasEscapes else { return hash(bytes.extracting(text.start..<text.end)) }
+        scratch.removeAll(keepingCapacity: true)
+        text.append(to: &scratch, from: bytes)
+        return hash(RawSpan(_elements: scratch.span))
     }
 
     /// A keyed hash: each word is folded in by a full-width multiplication.
     private func hash(_ contents: RawSpan) -> UInt64 {
-        var state = seed ^ UInt64(contents.byteCount)
+        var state = seed
         var position = 0
         while position + 8 <= contents.byteCount {
             fold(&state, contents.load(littleEndian: UInt64.self, at: position))
             position += 8
         }
         var rest: UInt64 = 0
-        while position < contents.byteCount {
-            rest = rest << 8 | UInt64(contents[position])
-            position += 1
+        for offset in position..<contents.byteCount {
+            rest |= UInt64(contents[offset]) << UInt64(8 * (offset - position))
         }
+        return finish(&state, rest, count: contents.byteCount)
+    }
+
+    @inline(__always)
+    private func finish(_ state: inout UInt64, _ rest: UInt64, count: Int) -> UInt64 {
         fold(&state, rest)
-        fold(&state, seed)
+        fold(&state, UInt64(count))
         return state
     }
 
@@ -134,5 +163,13 @@ struct NameTable: Sendable {
     private func fold(_ state: inout UInt64, _ word: UInt64) {
         let product = (state ^ word).multipliedFullWidth(by: multiplier)
         state = product.high ^ product.low &+ word
+    }
+
+    /// The top bit of each byte of `word` that is `byte`, exact up to the lowest one.
+    @inline(__always)
+    private static func marks(_ word: UInt64, _ byte: UInt8) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let flipped = word ^ (ones &* UInt64(byte))
+        return (flipped &- ones) & ~flipped & (ones &* 0x80)
     }
 }
