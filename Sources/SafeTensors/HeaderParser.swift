@@ -9,6 +9,8 @@ struct HeaderParser: ~Escapable {
 
     /// The length of `"":["U8",[],[0,1]],`, the shortest entry.
     private static let minimumEntryByteCount = 19
+    /// The length of `"":"",`, the shortest entry of the metadata.
+    private static let minimumMetadataByteCount = 6
     /// From this size on the memory for entries matters.
     private static let largeByteCount = 1 << 24
 
@@ -17,6 +19,8 @@ struct HeaderParser: ~Escapable {
     var index = HeaderIndex()
     private var tokens: JSONTokenizer
     private var sawMetadata = false
+    /// Memory for a name whose escapes are replaced.
+    var scratch: [UInt8] = []
     /// The tensor whose entry is being read.
     private var name: JSONText?
 
@@ -72,6 +76,9 @@ struct HeaderParser: ~Escapable {
             index.warnings.add(.metadataNull, at: Self.fileOffset(tokens.tokenStart), "__metadata__ is null")
         case .beginObject:
             index.hasMetadata = true
+            if bytes.byteCount > Self.largeByteCount {
+                index.metadataKeys.reserveCapacity(bytes.byteCount / Self.minimumMetadataByteCount)
+            }
             readPlainMetadata()
             while case .key(let key) = try next() {
                 index.metadataKeys.append(UInt32(key.start - 1))
@@ -126,6 +133,7 @@ extension HeaderParser {
         var elementCount: UInt64?
     }
 
+    private static let hugeNumber = "a number is too large for any reader"
     private static let arrayEntry = "the entry is an array, not an object"
     private static let dtypeField = ShortText("dtype")
     private static let shapeField = ShortText("shape")
@@ -270,12 +278,21 @@ extension HeaderParser {
         index.warnings.add(
             .unknownField, at: Self.fileOffset(field.start - 1), tensor: name, in: bytes,
             "the entry has a field that the format does not define")
-        let depth = tokens.depth
-        repeat {
-            if case .number(let number) = try next(), NumberRange.overflows(number, in: bytes) {
-                throw error(.headerNotJSON, "a number is too large for any reader")
+        switch try next() {
+        case .number(let number) where NumberRange.overflows(number, in: bytes):
+            throw error(.headerNotJSON, Self.hugeNumber)
+        case .beginArray, .beginObject: break
+        default: return
+        }
+        let bytes = bytes
+        do {
+            try tokens.skipContainer { (number) throws(JSONError) in
+                guard NumberRange.overflows(number, in: bytes) else { return }
+                throw JSONError(.badNumber, at: number.start, Self.hugeNumber)
             }
-        } while tokens.depth > depth
+        } catch {
+            throw notJSON(error)
+        }
     }
 
     private static func fault(
@@ -297,11 +314,15 @@ extension HeaderParser {
         do {
             return try tokens.next()
         } catch {
-            let code: SafeTensorsError.Code = error.code == .nestingTooDeep ? .nestingTooDeep : .headerNotJSON
-            throw SafeTensorsError(
-                code, at: Self.fileOffset(error.offset), tensor: tensorName,
-                "the header is not valid JSON: \(error.message)")
+            throw notJSON(error)
         }
+    }
+
+    private func notJSON(_ error: JSONError) -> SafeTensorsError {
+        SafeTensorsError(
+            error.code == .nestingTooDeep ? .nestingTooDeep : .headerNotJSON,
+            at: Self.fileOffset(error.offset), tensor: tensorName,
+            "the header is not valid JSON: \(error.message)")
     }
 
     private var tensorName: TensorName? { name.map { TensorName(shown: $0, in: bytes) } }

@@ -130,7 +130,7 @@ extension PlainEntryReader {
         position += 1
         if skipLast(UInt8(ascii: "]")) { return true }
         while true {
-            guard let dimension = number() else { return false }
+            guard let dimension = digit() ?? number() else { return false }
             if let count = entry.elementCount {
                 let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
                 entry.elementCount = overflow ? nil : product
@@ -232,6 +232,16 @@ extension PlainEntryReader {
             guard let next = self.word(at: end) else { return false }
             word = next
         }
+    }
+
+    /// Reads a number of one digit: a branch that is foreseen in a long shape of small dimensions.
+    @inline(__always)
+    private mutating func digit() -> UInt64? {
+        let value = byte(position) &- UInt8(ascii: "0")
+        guard value < 10, byte(position + 1) == UInt8(ascii: ",") || byte(position + 1) == UInt8(ascii: "]")
+        else { return nil }
+        position += 1
+        return UInt64(value)
     }
 
     /// Reads an unsigned integer of at most 16 digits without needless zeros.
