@@ -54,7 +54,7 @@ struct HeaderParser: ~Escapable {
         while true {
             readPlainEntries(isFirst: isFirst)
             guard case .key(let key) = try next() else { break }
-            if ShortText(key, in: bytes) == special { try parseMetadata() } else { try parseEntry(key) }
+            if ShortText(key, in: bytes, &scratch) == special { try parseMetadata() } else { try parseEntry(key) }
             isFirst = false
         }
         name = nil
@@ -146,6 +146,7 @@ extension HeaderParser {
         var isFirst = isFirst
         while let entry = reader.next(isFirst: isFirst) {
             isFirst = false
+            if entry.hasOddName { noteOddities(of: JSONText.opened(at: entry.name, in: bytes)) }
             if let array = entry.array {
                 name = JSONText.opened(at: entry.name, in: bytes)
                 warnIrregular(Self.arrayEntry, at: array)
@@ -192,7 +193,7 @@ extension HeaderParser {
     }
 
     private mutating func parseField(_ field: JSONText, into fields: inout Fields) throws(SafeTensorsError) {
-        switch ShortText(field, in: bytes) {
+        switch ShortText(field, in: bytes, &scratch) {
         case Self.dtypeField:
             guard fields.dtype == nil else { throw error(.duplicateKey, "the entry has dtype twice") }
             fields.dtype = try parseDType(try next())
