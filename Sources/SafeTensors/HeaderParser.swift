@@ -54,7 +54,11 @@ struct HeaderParser: ~Escapable {
         while true {
             readPlainEntries(isFirst: isFirst)
             guard case .key(let key) = try next() else { break }
-            if ShortText(key, in: bytes, &scratch) == special { try parseMetadata() } else { try parseEntry(key) }
+            if ShortText(key, in: bytes, &scratch) == special {
+                try parseMetadata()
+            } else {
+                try parseEntry(key)
+            }
             isFirst = false
         }
         name = nil

@@ -67,8 +67,10 @@ extension PlainEntryReader {
         guard skip(UInt8(ascii: ":"), &at) else { return nil }
         if skip(UInt8(ascii: "{"), &at) { return fields(of: &entry, &at) ? entry : nil }
         let array = at
-        guard allowsArrays, skip(UInt8(ascii: "["), &at), dtype(of: &entry, &at), skip(UInt8(ascii: ","), &at),
-            shape(of: &entry, &at), skip(UInt8(ascii: ","), &at), offsets(of: &entry, &at), skipLast(UInt8(ascii: "]"), &at)
+        guard allowsArrays, skip(UInt8(ascii: "["), &at), dtype(of: &entry, &at),
+            skip(UInt8(ascii: ","), &at),
+            shape(of: &entry, &at), skip(UInt8(ascii: ","), &at), offsets(of: &entry, &at),
+            skipLast(UInt8(ascii: "]"), &at)
         else { return nil }
         entry.array = array
         return entry
@@ -150,7 +152,8 @@ extension PlainEntryReader {
 
     @inline(__always)
     private func offsets(of entry: inout Entry, _ at: inout Int) -> Bool {
-        guard skipLast(UInt8(ascii: "["), &at), let begin = number(&at), skip(UInt8(ascii: ","), &at), let end = number(&at),
+        guard skipLast(UInt8(ascii: "["), &at), let begin = number(&at), skip(UInt8(ascii: ","), &at),
+            let end = number(&at),
             skipLast(UInt8(ascii: "]"), &at)
         else { return false }
         entry.begin = begin
@@ -186,7 +189,8 @@ extension PlainEntryReader {
     /// The eight bytes from `offset`, those past the end as zeros.
     @inline(__always)
     private func word(at offset: Int) -> UInt64 {
-        offset + 8 <= bytes.byteCount ? bytes.load(littleEndian: UInt64.self, at: offset) : lastWord(at: offset)
+        offset + 8 <= bytes.byteCount
+            ? bytes.load(littleEndian: UInt64.self, at: offset) : lastWord(at: offset)
     }
 
     private func lastWord(at offset: Int) -> UInt64 {
