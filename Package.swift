@@ -36,6 +36,8 @@ let package = Package(
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
         .target(
+            name: "Loaders", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"], swiftSettings: strict),
+        .target(
             name: "Integrity",
             dependencies: [
                 "COpenSSL", "CZlib", "CDigest", "TensorCore", "StrictJSON", "SafeTensors",
@@ -60,7 +62,7 @@ let package = Package(
             name: "ArtifactCLI",
             dependencies: [
                 "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
-                "CheckpointFormats", "Conversion",
+                "CheckpointFormats", "Conversion", "Loaders",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
@@ -70,6 +72,9 @@ let package = Package(
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
         .testTarget(
             name: "SafeTensorsTests", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "LoadersTests", dependencies: ["TensorCore", "SafeTensors", "Loaders", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
