@@ -12,10 +12,10 @@ TEST_VENV := .venv-test
 INTEROP_VENV := .venv-interop
 
 .DEFAULT_GOAL := help
-.PHONY: help system build demo test interop bench format lint docs install clean
+.PHONY: help system build demo test interop fuzz fuzz-differential bench format lint docs install clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 system: ## Install the system packages that a build needs (apt, needs root)
 	@scripts/system-packages
@@ -40,14 +40,22 @@ interop: build $(INTEROP_VENV)/ready ## Check exports against torch, transformer
 $(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
 	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt
 
+fuzz: system ## Fuzz what reads untrusted bytes, SECONDS=60 an entry
+	@scripts/fuzz $(or $(SECONDS),60)
+
+fuzz-differential: system $(TEST_VENV)/ready ## Compare COUNT=1000000 mutated headers with the reference's verdicts
+	$(SWIFT) build --package-path Fuzz --scratch-path .build-fuzz -c release --product differential
+	$(TEST_VENV)/bin/python Fuzz/differential.py .build-fuzz/release/differential . \
+	    --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)
+
 bench: build $(INTEROP_VENV)/ready ## Time an export beside torch and cp, on tmpfs
 	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
 
 format: ## Format the Swift sources
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources
 
 lint: ## Check the formatting and the documentation comments
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources
 
 docs: ## Build the SafeTensors reference into .build/docs
 	@scripts/docs SafeTensors $(BUILD)/docs

@@ -20,6 +20,8 @@ let package = Package(
     products: [
         .library(name: "SafeTensors", targets: ["SafeTensors"]),
         .executable(name: "artifact", targets: ["ArtifactCLI"]),
+        // For the nested package in Fuzz.
+        .library(name: "FuzzEntries", targets: ["FuzzEntries"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -67,6 +69,13 @@ let package = Package(
             ], swiftSettings: strict),
         .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "FuzzEntries",
+            dependencies: [
+                "ArchiveTestSupport", "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints",
+                "CheckpointFormats",
+            ], path: "Tests/FuzzEntries", swiftSettings: settings),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries"], swiftSettings: settings),
         .testTarget(
             name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
