@@ -75,6 +75,8 @@ let package = Package(
                 "ArchiveTestSupport", "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints",
                 "CheckpointFormats",
             ], path: "Tests/FuzzEntries", swiftSettings: settings),
+        .testTarget(
+            name: "ProductTests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries"], swiftSettings: settings),
         .testTarget(
             name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
