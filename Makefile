@@ -34,8 +34,9 @@ test: system $(TEST_VENV)/ready ## Install what the tests need and run them all
 $(TEST_VENV)/ready: Tests/requirements.txt
 	@scripts/make-venv $(TEST_VENV) Tests/requirements.txt
 
-interop: build $(INTEROP_VENV)/ready ## Check exports against torch, transformers and peft (large downloads)
+interop: build $(INTEROP_VENV)/ready ## Check exports and loader rules against torch, transformers and peft (large downloads)
 	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
+	$(INTEROP_VENV)/bin/python Tests/Interop/loaders.py --artifact $(RELEASE)
 
 $(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
 	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt
@@ -48,14 +49,19 @@ fuzz-differential: system $(TEST_VENV)/ready ## Compare COUNT=1000000 mutated he
 	$(TEST_VENV)/bin/python Fuzz/differential.py .build-fuzz/release/differential . \
 	    --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)
 
-bench: build $(INTEROP_VENV)/ready ## Time an export beside torch and cp, on tmpfs
+bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, and an export beside torch and cp, on tmpfs
+	$(SWIFT) build --package-path Benchmarks --scratch-path .build-bench -c release
+	$(INTEROP_VENV)/bin/python Benchmarks/safetensors_bench.py \
+	    --swift .build-bench/release/safetensors-bench --size $(or $(SIZE),1GB)
 	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
 
 format: ## Format the Swift sources
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \
+	    Benchmarks/Package.swift Benchmarks/Sources
 
 lint: ## Check the formatting and the documentation comments
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \
+	    Benchmarks/Package.swift Benchmarks/Sources
 
 docs: ## Build the SafeTensors reference into .build/docs
 	@scripts/docs SafeTensors $(BUILD)/docs
