@@ -44,7 +44,7 @@ struct Inspect: ParsableCommand {
             }
             let report = InspectionReport(inspection)
             if output.json {
-                Terminal.print(json: report.json)
+                report.printJSON()
             } else if !output.quiet {
                 Terminal.print(report.text(Terminal.outputStyle, listsAll: all || digests))
             }

@@ -14,15 +14,29 @@ struct InspectionReport {
 
     private var checkpoint: Checkpoint { inspection.checkpoint }
 
+    /// More lines than anyone reads.
+    private static let rowLimit = 10_000
+    /// More tensors than any model's layers explain.
+    private static let foldingLimit = 200_000
+
     // MARK: People
 
     func text(_ style: Style, listsAll: Bool) -> String {
         var lines = [style.bold(escapedForDisplay(inspection.path))]
         lines += summary().lines(indent: "  ")
-        let rows = listsAll ? TensorRow.each(of: inspection) : TensorRow.folded(of: inspection)
+        let count = checkpoint.tensors.count
+        let isFolded = !listsAll && count <= Self.foldingLimit
+        let rows =
+            isFolded ? TensorRow.folded(of: inspection) : TensorRow.each(of: inspection, limit: Self.rowLimit)
+        let total = isFolded ? rows.count : count
         var table = Table(.left, .left, .left, .right, .left)
-        for row in rows { table.add(row.name, row.dtype, row.shape, row.size, row.digest ?? row.repeats) }
+        for row in rows.prefix(Self.rowLimit) {
+            table.add(row.name, row.dtype, row.shape, row.size, row.digest ?? row.repeats)
+        }
         if !table.isEmpty { lines += [""] + table.lines(indent: "  ") }
+        if total > Self.rowLimit {
+            lines.append("  … and \(grouped(UInt64(total - Self.rowLimit))) lines more: use --json")
+        }
         var notes = Table(.left, .left, .left)
         for group in checkpoint.tiedGroups {
             for name in group.dropFirst() { notes.add("tied", "\(name)", "is \(group[0])") }
@@ -51,7 +65,7 @@ struct InspectionReport {
         let dtypes = inspection.dtypes.map { "\($0.dtype.name) \(ByteSize.describe($0.byteCount))" }
         table.add("dtypes", dtypes.joined(separator: ", "))
         table.add("files", Self.describe(checkpoint.files.map { escapedForDisplay($0.path) }))
-        for (key, value) in checkpoint.metadata {
+        for (key, value) in checkpoint.metadata.prefix(100) {
             let shown = value.utf8.count > 60 ? value.prefix(60) + "…" : value[...]
             table.add("metadata", "\(escapedForDisplay(key)) = \(escapedForDisplay(String(shown)))")
         }
@@ -68,76 +82,82 @@ struct InspectionReport {
 
     // MARK: Programs
 
-    var json: JSONValue {
-        var members: [JSONMember] = [
-            .init("schema", .string("artifact.inspect/v1")), .init("path", .string(inspection.path)),
-            .init("verdict", .string("accept")), .init("error", .null),
-            .init("warnings", .array(checkpoint.warnings.map(\.json))),
-            .init("format", .string(checkpoint.format)),
-            .init("root", checkpoint.root.map { .string($0) } ?? .null),
-            .init("architecture", inspection.architecture.map { .string($0) } ?? .null),
-            .init("model_type", inspection.modelType.map { .string($0) } ?? .null),
-            .init("tensor_count", .integer(checkpoint.tensors.count)),
-            .init("parameter_count", .integer(inspection.parameterCount)),
-            .init("nbytes", .integer(inspection.byteCount)),
-        ]
-        members.append(
-            .init(
-                "dtypes",
-                .array(
-                    inspection.dtypes.map { dtype in
-                        .object([
-                            .init("dtype", .string(dtype.dtype.name)),
-                            .init("tensors", .integer(dtype.tensors)),
-                            .init("parameters", .integer(dtype.elements)),
-                            .init("nbytes", .integer(dtype.byteCount)),
-                        ])
-                    })))
-        members.append(
-            .init(
-                "files",
-                .array(
-                    checkpoint.files.map {
-                        .object([
-                            .init("path", .string($0.path)), .init("size", .integer($0.source.byteCount)),
-                        ])
-                    })))
-        members.append(
-            .init("metadata", .object(checkpoint.metadata.map { .init($0.key, .string($0.value)) })))
-        members.append(
-            .init(
-                "tied", .array(checkpoint.tiedGroups.map { .array($0.map { .string($0.string) }) })))
-        members.append(.init("tensors", .array(tensors)))
-        let side = inspection.model.directory?.sideFiles ?? []
-        members.append(
-            .init(
-                "side_files",
-                .array(
-                    side.map {
-                        .object([.init("name", .string($0.name)), .init("role", .string($0.role.rawValue))])
-                    })))
-        let skipped = checkpoint.skipped + (inspection.model.directory?.left ?? [])
-        members.append(.init("skipped", .array(skipped.map(\.json))))
-        return .object(members)
-    }
-
-    private var tensors: [JSONValue] {
+    /// Prints the report, tensor by tensor, so that a header of millions of them needs no more memory.
+    func printJSON() {
+        var writer = JSONObjectWriter { Terminal.write($0, to: 1) }
+        writer.member("schema", .string("artifact.inspect/v1"))
+        writer.member("path", .string(inspection.path))
+        writer.member("verdict", .string("accept"))
+        writer.member("error", .null)
+        writer.member("warnings", elements: checkpoint.warnings.map(\.json))
+        writer.member("format", .string(checkpoint.format))
+        writer.member("root", checkpoint.root.map { .string($0) } ?? .null)
+        writer.member("architecture", inspection.architecture.map { .string($0) } ?? .null)
+        writer.member("model_type", inspection.modelType.map { .string($0) } ?? .null)
+        writer.member("tensor_count", .integer(checkpoint.tensors.count))
+        writer.member("parameter_count", .integer(inspection.parameterCount))
+        writer.member("nbytes", .integer(inspection.byteCount))
+        writer.member("dtypes", elements: dtypes)
+        writer.member(
+            "files",
+            elements: checkpoint.files.lazy.map {
+                .object([.init("path", .string($0.path)), .init("size", .integer($0.source.byteCount))])
+            })
+        writer.member(
+            "metadata", members: checkpoint.metadata.lazy.map { JSONMember($0.key, .string($0.value)) })
+        writer.member(
+            "tied", elements: checkpoint.tiedGroups.map { .array($0.map { .string($0.string) }) })
         let paths = Dictionary(
             checkpoint.files.map { ($0.source.name, $0.path) }, uniquingKeysWith: { first, _ in first })
-        return checkpoint.tensors.enumerated().map { index, tensor in
-            let location = tensor.source.location
-            var members: [JSONMember] = [
-                .init("name", .string(tensor.name.string)), .init("dtype", .string(tensor.dtype.name)),
-                .init("shape", .array(tensor.shape.map { .integer($0) })),
-                .init("nbytes", .integer(tensor.byteCount)),
-                .init("file", .string(paths[location.source.name] ?? location.source.name)),
-                .init("offset", .integer(location.offset)),
-            ]
-            if let digests = inspection.digests, index < digests.count {
-                members.append(.init("sha256", .string(digests[index].hex)))
-            }
-            return .object(members)
+        writer.member("tensors", of: checkpoint.tensors.indices) { index, bytes in
+            append(checkpoint.tensors[index], at: index, paths: paths, to: &bytes)
         }
+        let side = inspection.model.directory?.sideFiles ?? []
+        writer.member(
+            "side_files",
+            elements: side.map {
+                .object([.init("name", .string($0.name)), .init("role", .string($0.role.rawValue))])
+            })
+        let skipped = checkpoint.skipped + (inspection.model.directory?.left ?? [])
+        writer.member("skipped", elements: skipped.map(\.json))
+        writer.finish()
+    }
+
+    private var dtypes: [JSONValue] {
+        inspection.dtypes.map { dtype in
+            .object([
+                .init("dtype", .string(dtype.dtype.name)), .init("tensors", .integer(dtype.tensors)),
+                .init("parameters", .integer(dtype.elements)), .init("nbytes", .integer(dtype.byteCount)),
+            ])
+        }
+    }
+
+    /// Appends a line for a tensor. There may be millions, so no value is built for it.
+    private func append(
+        _ tensor: TensorRecord, at index: Int, paths: [String: String], to bytes: inout [UInt8]
+    ) {
+        let location = tensor.source.location
+        bytes += "{\"name\":".utf8
+        JSONValue.appendString(utf8: tensor.name.utf8, to: &bytes)
+        bytes += ",\"dtype\":\"".utf8
+        bytes += tensor.dtype.name.utf8
+        bytes += "\",\"shape\":[".utf8
+        for (axis, dimension) in tensor.shape.enumerated() {
+            if axis > 0 { bytes.append(UInt8(ascii: ",")) }
+            JSONValue.appendInteger(dimension, to: &bytes)
+        }
+        bytes += "],\"nbytes\":".utf8
+        JSONValue.appendInteger(tensor.byteCount, to: &bytes)
+        bytes += ",\"file\":".utf8
+        JSONValue.appendString(paths[location.source.name] ?? location.source.name, to: &bytes)
+        bytes += ",\"offset\":".utf8
+        JSONValue.appendInteger(location.offset, to: &bytes)
+        if let digests = inspection.digests, index < digests.count {
+            bytes += ",\"sha256\":\"".utf8
+            bytes += digests[index].hex.utf8
+            bytes.append(UInt8(ascii: "\""))
+        }
+        bytes.append(UInt8(ascii: "}"))
     }
 
     /// The JSON for an input that was refused.
@@ -159,9 +179,9 @@ struct TensorRow {
     var repeats = ""
     var digest: String?
 
-    /// One line a tensor.
-    static func each(of inspection: Inspection) -> [TensorRow] {
-        inspection.checkpoint.tensors.enumerated().map { index, tensor in
+    /// One line for each of the first tensors.
+    static func each(of inspection: Inspection, limit: Int) -> [TensorRow] {
+        inspection.checkpoint.tensors.prefix(limit).enumerated().map { index, tensor in
             var row = TensorRow(tensor)
             row.digest = inspection.digests.flatMap { index < $0.count ? $0[index].hex : nil }
             return row

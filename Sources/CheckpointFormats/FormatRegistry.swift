@@ -83,8 +83,7 @@ public enum FormatRegistry {
     /// Refuses what no disk holds, so that sums over all tensors and files need no further care.
     private static func checkTotals(_ checkpoint: Checkpoint, path: String) throws(CheckpointError) {
         var total: UInt64 = 0
-        let sizes = checkpoint.tensors.map(\.byteCount) + checkpoint.tensors.map(\.elementCount)
-        for size in sizes + checkpoint.files.map(\.source.byteCount) {
+        func add(_ size: UInt64) throws(CheckpointError) {
             let (sum, overflow) = total.addingReportingOverflow(size)
             guard !overflow, sum <= UInt64(Int64.max) else {
                 throw CheckpointError(
@@ -93,6 +92,13 @@ public enum FormatRegistry {
             }
             total = sum
         }
+        if !checkpoint.tensors.isPartition {
+            for tensor in checkpoint.tensors {
+                try add(tensor.byteCount)
+                try add(tensor.elementCount)
+            }
+        }
+        for file in checkpoint.files { try add(file.source.byteCount) }
     }
 
     private static func readFile(

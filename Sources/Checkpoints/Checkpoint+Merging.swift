@@ -46,10 +46,7 @@ extension Checkpoint {
     /// Appends another file's table; of metadata that both have, the first counts.
     private mutating func add(_ other: Checkpoint) {
         tensors += other.tensors
-        for entry in other.metadata
-        where !metadata.contains(where: { $0.key.utf8.elementsEqual(entry.key.utf8) }) {
-            metadata.append(entry)
-        }
+        metadata.merge(other.metadata)
         files += other.files
         skipped += other.skipped
         warnings += other.warnings

@@ -7,9 +7,9 @@ public struct Checkpoint: Sendable {
     /// The format that was found, such as `safetensors` or `pytorch`.
     public var format: String
     /// The tensors in the order of the source, each name once.
-    public var tensors: [TensorRecord]
+    public var tensors: TensorTable
     /// Text that the source keeps beside its tensors (the `__metadata__` of SafeTensors), in source order.
-    public var metadata: [(key: String, value: String)]
+    public var metadata: MetadataTable
     /// The files that hold the weights and their indexes.
     public var files: [SourceFile]
     /// What the source holds that is not among `tensors`, with the reason.
@@ -21,7 +21,7 @@ public struct Checkpoint: Sendable {
 
     /// Makes a checkpoint.
     public init(
-        format: String, tensors: [TensorRecord], metadata: [(key: String, value: String)] = [],
+        format: String, tensors: TensorTable, metadata: MetadataTable = MetadataTable(),
         files: [SourceFile], skipped: [SkippedItem] = [], warnings: [CheckpointWarning] = [],
         root: String? = nil
     ) {
@@ -117,10 +117,21 @@ public struct SkippedItem: Sendable, Hashable {
 }
 
 extension Checkpoint {
+    /// Makes a checkpoint of records.
+    public init(
+        format: String, tensors: [TensorRecord], files: [SourceFile], skipped: [SkippedItem] = [],
+        warnings: [CheckpointWarning] = [], root: String? = nil
+    ) {
+        self.init(
+            format: format, tensors: TensorTable(tensors), files: files, skipped: skipped, warnings: warnings,
+            root: root)
+    }
+
     /// The groups of tensors that are one and the same piece of storage, each in table order, first groups first.
     ///
     /// Tied means: same source bytes, same strides, same dtype and shape. Views that merely overlap are not tied.
     public var tiedGroups: [[TensorName]] {
+        guard !tensors.isPartition else { return [] }
         var order: [TieKey] = []
         var groups: [TieKey: [TensorName]] = [:]
         for tensor in tensors {

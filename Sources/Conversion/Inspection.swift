@@ -27,29 +27,32 @@ public struct Inspection: Sendable {
         architecture = config.architecture
         modelType = config.modelType
         if let warning = config.warning { model.checkpoint.warnings.append(warning) }
+        count()
     }
 
     /// Bytes of all tensors, each name counted.
-    public var byteCount: UInt64 {
-        checkpoint.tensors.reduce(0) { $0 &+ $1.byteCount }
-    }
+    public private(set) var byteCount: UInt64 = 0
 
     /// Elements of all tensors, tied ones once.
-    public var parameterCount: UInt64 {
-        let tied = Set(checkpoint.tiedGroups.flatMap { $0.dropFirst() })
-        return checkpoint.tensors.reduce(0) { tied.contains($1.name) ? $0 : $0 &+ $1.elementCount }
-    }
+    public private(set) var parameterCount: UInt64 = 0
 
     /// What each dtype amounts to, the largest first.
-    public var dtypes: [(dtype: DType, tensors: Int, elements: UInt64, byteCount: UInt64)] {
-        var totals: [DType: (tensors: Int, elements: UInt64, byteCount: UInt64)] = [:]
-        for tensor in checkpoint.tensors {
-            let old = totals[tensor.dtype] ?? (0, 0, 0)
-            totals[tensor.dtype] = (
-                old.tensors + 1, old.elements &+ tensor.elementCount, old.byteCount &+ tensor.byteCount
-            )
+    public private(set) var dtypes: [(dtype: DType, tensors: Int, elements: UInt64, byteCount: UInt64)] = []
+
+    private mutating func count() {
+        let table = checkpoint.tensors
+        let tied = Set(checkpoint.tiedGroups.flatMap { $0.dropFirst() })
+        var totals = DType.allCases.map { (dtype: $0, tensors: 0, elements: UInt64(0), byteCount: UInt64(0)) }
+        for position in table.indices {
+            let size = table.size(at: position)
+            let place = Int(size.dtype.rawValue)
+            totals[place].tensors += 1
+            totals[place].elements &+= size.elementCount
+            totals[place].byteCount &+= size.byteCount
+            byteCount &+= size.byteCount
+            if tied.isEmpty || !tied.contains(table[position].name) { parameterCount &+= size.elementCount }
         }
-        return totals.map { ($0.key, $0.value.tensors, $0.value.elements, $0.value.byteCount) }
+        dtypes = totals.filter { $0.tensors > 0 }
             .sorted { ($0.byteCount, $0.tensors, $0.dtype) > ($1.byteCount, $1.tensors, $1.dtype) }
     }
 

@@ -6,7 +6,7 @@ internal import TensorCore
 enum SourceCheck {
     /// The ranges of `file` whose CRC-32 is not what the file states, each with the tensors that it damages.
     static func mismatches(
-        _ file: SourceFile, _ outcome: DigestLane.Outcome, tensors: [TensorRecord]
+        _ file: SourceFile, _ outcome: DigestLane.Outcome, tensors: TensorTable
     ) -> [CheckpointError] {
         var errors: [CheckpointError] = []
         for (checksum, digest) in zip(file.checksums, outcome.segments) {

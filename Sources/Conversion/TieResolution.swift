@@ -45,7 +45,7 @@ struct TieResolution {
     }
 
     /// The tensors that are written.
-    func apply(to tensors: [TensorRecord]) -> [TensorRecord] {
+    func apply(to tensors: TensorTable) -> [TensorRecord] {
         let dropped = Set(kept.map(\.dropped))
         return tensors.filter { !dropped.contains($0.name) }
     }

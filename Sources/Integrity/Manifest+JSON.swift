@@ -10,43 +10,34 @@ public struct ManifestError: Error, Sendable, CustomStringConvertible {
 }
 
 extension Manifest {
-    /// The manifest as it stands in its file: indented JSON with a newline at the end.
+    /// The manifest as it stands in its file: a line for each file and tensor, a newline at the end.
     public func encoded() -> [UInt8] {
-        json.serialized(indent: 2, asciiOnly: false, sortKeys: false) + [0x0A]
-    }
-
-    private var json: JSONValue {
-        var members: [JSONMember] = [
-            .init("schema", .string(Self.schema)),
-            .init("tool", .object([.init("name", .string(tool)), .init("version", .string(toolVersion))])),
-        ]
+        var bytes: [UInt8] = []
+        var writer = JSONObjectWriter { bytes += $0 }
+        writer.member("schema", .string(Self.schema))
+        writer.member(
+            "tool", .object([.init("name", .string(tool)), .init("version", .string(toolVersion))]))
         var origin: [JSONMember] = [.init("format", .string(source.format))]
         if let root = source.root { origin.append(.init("root", .string(root))) }
         origin.append(.init("files", .array(source.files.map(\.json))))
-        members.append(.init("source", .object(origin)))
-        members.append(
-            .init(
-                "transforms",
-                .array(transforms.map { .object([.init("kind", .string($0.kind))] + $0.parameters) })))
-        members.append(.init("files", .array(files.map(\.json))))
-        members.append(.init("tensors", .array(tensors.map(\.json))))
-        members.append(
-            .init(
-                "ties",
-                .array(
-                    ties.map {
-                        .object([
-                            .init("name", .string($0.name.string)), .init("kept", .string($0.kept.string)),
-                        ])
-                    })))
-        members.append(
-            .init(
-                "skipped",
-                .array(
-                    skipped.map {
-                        .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))])
-                    })))
-        return .object(members)
+        writer.member("source", .object(origin))
+        writer.member(
+            "transforms",
+            elements: transforms.map { .object([.init("kind", .string($0.kind))] + $0.parameters) })
+        writer.member("files", elements: files.lazy.map(\.json))
+        writer.member("tensors", elements: tensors.lazy.map(\.json))
+        writer.member(
+            "ties",
+            elements: ties.map {
+                .object([.init("name", .string($0.name.string)), .init("kept", .string($0.kept.string))])
+            })
+        writer.member(
+            "skipped",
+            elements: skipped.map {
+                .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))])
+            })
+        writer.finish()
+        return bytes
     }
 
     /// Reads a manifest.

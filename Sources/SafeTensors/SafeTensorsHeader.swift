@@ -57,20 +57,8 @@ public struct SafeTensorsHeader: Sendable {
 
     /// The entries of `__metadata__` in the order of the header.
     ///
-    /// Decoded each time.
-    public var metadata: [(key: String, value: String)] {
-        let bytes = RawSpan(_elements: json.span)
-        var result: [(key: String, value: String)] = []
-        result.reserveCapacity(index.metadataKeys.count)
-        for quote in index.metadataKeys {
-            let key = JSONText.opened(at: Int(quote), in: bytes)
-            var position = key.end + 1
-            while position < bytes.byteCount, bytes[position] != UInt8(ascii: "\"") { position += 1 }
-            let value = JSONText.opened(at: position, in: bytes)
-            result.append((key.string(in: bytes), value.string(in: bytes)))
-        }
-        return result
-    }
+    /// Each is decoded when it is asked for.
+    public var metadata: SafeTensorsMetadata { SafeTensorsMetadata(json: json, keys: index.metadataKeys) }
 
     /// The position of the tensor with this name, or nil, in constant time.
     public func index(of name: TensorName) -> Int? {
@@ -80,6 +68,12 @@ public struct SafeTensorsHeader: Sendable {
 
     /// The tensor with this name, or nil, in constant time.
     public subscript(name: TensorName) -> TensorInfo? { index(of: name).map { self[$0] } }
+
+    /// The dtype and the size in bytes of the tensor at a position, without decoding its name and shape.
+    public func size(at position: Int) -> (dtype: DType, byteCount: UInt64) {
+        let entry = index.entries[position]
+        return (entry.dtype, entry.end - entry.begin)
+    }
 
     /// The positions of the tensors in the order of their data.
     public var offsetOrder: [Int] { index.offsetOrder?.map { Int($0) } ?? Array(indices) }

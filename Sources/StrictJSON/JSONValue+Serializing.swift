@@ -22,6 +22,11 @@ extension JSONValue {
     ///   otherwise only quotes, backslashes and control characters below U+0020 are.
     public static func appendString(_ text: String, asciiOnly: Bool = false, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
+        if text.utf8.allSatisfy({ isPlain($0, asciiOnly: asciiOnly) }) {
+            bytes.append(contentsOf: text.utf8)
+            bytes.append(UInt8(ascii: "\""))
+            return
+        }
         for scalar in text.unicodeScalars {
             if scalar == "\"" || scalar == "\\" {
                 bytes.append(UInt8(ascii: "\\"))
@@ -33,6 +38,32 @@ extension JSONValue {
             }
         }
         bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Appends the text with these UTF-8 bytes as a JSON string; what is no UTF-8 is repaired.
+    public static func appendString(utf8 text: [UInt8], to bytes: inout [UInt8]) {
+        guard text.allSatisfy({ isPlain($0, asciiOnly: true) }) else {
+            return appendString(String(decoding: text, as: UTF8.self), to: &bytes)
+        }
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: text)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Appends a number.
+    public static func appendInteger(_ number: UInt64, to bytes: inout [UInt8]) {
+        var rest = number
+        let start = bytes.count
+        repeat {
+            bytes.append(UInt8(truncatingIfNeeded: 0x30 + rest % 10))
+            rest /= 10
+        } while rest > 0
+        bytes[start...].reverse()
+    }
+
+    /// Whether a byte of UTF-8 stands for itself in a string.
+    private static func isPlain(_ byte: UInt8, asciiOnly: Bool) -> Bool {
+        byte >= 0x20 && byte != 0x22 && byte != 0x5C && (!asciiOnly || byte < 0x7F)
     }
 
     private static func appendEscape(_ scalar: Unicode.Scalar, to bytes: inout [UInt8]) {

@@ -34,11 +34,11 @@ struct ManifestTests {
 
     @Test(arguments: [
         ("artifact.manifest/v1", "artifact.manifest/v9", "schema"),
-        ("\"path\": \"model.safetensors\"", "\"path\": \"../model.safetensors\"", "leaves the directory"),
-        ("\"file\": \"model.safetensors\"", "\"file\": \"other.safetensors\"", "not listed"),
-        ("\"size\": 12", "\"size\": -1", "size"), ("\"size\": 12", "\"size\": 1.5", "size"),
-        ("\"BF16\",\n      \"source_dtype\"", "\"bf16\",\n      \"source_dtype\"", "dtype"),
-        ("\"sha256\": \"2d", "\"sha256\": \"zz", "64 hexadecimal digits"),
+        ("\"path\":\"model.safetensors\"", "\"path\":\"../model.safetensors\"", "leaves the directory"),
+        ("\"file\":\"model.safetensors\"", "\"file\":\"other.safetensors\"", "not listed"),
+        ("\"size\":12", "\"size\":-1", "size"), ("\"size\":12", "\"size\":1.5", "size"),
+        ("\"BF16\",\"source_dtype\"", "\"bf16\",\"source_dtype\"", "dtype"),
+        ("\"sha256\":\"2d", "\"sha256\":\"zz", "64 hexadecimal digits"),
         ("\"ties\"", "\"tied\"", "ties"), ("{\n  \"schema\"", "[{\n  \"schema\"", "JSON"),
     ])
     func `a manifest that is not right is refused with the place`(

@@ -35,17 +35,8 @@ public struct SafeTensorsFormat: CheckpointFormat {
         } catch {
             throw CheckpointError(error, file: file.name)
         }
-        var tensors: [TensorRecord] = []
-        tensors.reserveCapacity(header.count)
-        for info in header {
-            let extent = Extent(
-                source: file, offset: info.fileRange.lowerBound,
-                byteCount: info.fileRange.upperBound - info.fileRange.lowerBound)
-            tensors.append(
-                TensorRecord(name: info.name, dtype: info.dtype, shape: info.shape, source: .extent(extent)))
-        }
         return Checkpoint(
-            format: name, tensors: tensors, metadata: header.metadata,
+            format: name, tensors: TensorTable(header, of: file), metadata: MetadataTable(header.metadata),
             files: [SourceFile(path: path, source: file)],
             warnings: warnings.map { warning in
                 CheckpointWarning(

@@ -22,7 +22,7 @@ extension ByteSource {
         let old = try input { () throws(IOError) in
             try bytes(at: 0, count: Int(header.dataOffset))
         }
-        let metadata = header.metadata
+        let metadata = Array(header.metadata)
         guard let text = try HeaderText(Array(old[8...])).applying(edit, to: metadata) else {
             let count = header.headerByteCount
             let outcome = SafeTensorsMetadataEditor.Outcome(
@@ -39,7 +39,8 @@ extension ByteSource {
                 .badTensorEntry, "the new header would not have the tensors of the old one")
         }
         let outcome = SafeTensorsMetadataEditor.Outcome(
-            method: new.count == old.count ? .inPlace : .insert, before: metadata, after: check.metadata,
+            method: new.count == old.count ? .inPlace : .insert, before: metadata,
+            after: Array(check.metadata),
             headerByteCount: (header.headerByteCount, check.headerByteCount), fileByteCount: newSize)
         return MetadataEditPlan(outcome: outcome, before: old, after: new, fileByteCount: size)
     }

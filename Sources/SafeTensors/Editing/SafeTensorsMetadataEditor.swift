@@ -108,7 +108,7 @@ public struct SafeTensorsMetadataEditor: Sendable {
     ///
     /// - Throws: what makes the file invalid, or ``SafeTensorsError/Code/io``.
     public func metadata() throws(SafeTensorsError) -> [(key: String, value: String)] {
-        try SafeTensorsReader(opening: path).header.metadata
+        Array(try SafeTensorsReader(opening: path).header.metadata)
     }
 
     /// What ``apply(_:)`` would do, without doing it.
