@@ -16,10 +16,12 @@ struct Artifact: ParsableCommand {
 
     /// Parses the arguments, runs the command and ends the process with its exit code.
     static func main() {
+        csystem_open_standard_descriptors()
         csystem_watch_interrupts()
         csystem_raise_file_limit()
         // A reader that goes away (`artifact inspect … | head`) ends the program quietly.
         signal(SIGPIPE, SIG_DFL)
+        refuseArgumentsThatAreNoText()
         do {
             var command = try parseAsRoot()
             try command.run()
@@ -34,6 +36,16 @@ struct Artifact: ParsableCommand {
             }
             Terminal.printError(text)
             Glibc.exit(2)
+        }
+    }
+
+    /// Arguments are read as text; a path whose bytes are no UTF-8 would silently become another one.
+    private static func refuseArgumentsThatAreNoText() {
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let argument = unsafe CommandLine.unsafeArgv[index] else { continue }
+            if unsafe String(validatingCString: argument) == nil {
+                finish(Exit(code: 2, message: "argument \(index) is not UTF-8: rename the path"))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 internal import CSystem
 internal import Checkpoints
 internal import Conversion
+internal import StrictJSON
 internal import TensorCore
 
 /// The end of a command that did not succeed: the code that the process ends with and a line for people.
@@ -26,7 +27,43 @@ struct Exit: Error {
     }
 }
 
+extension ConversionError {
+    /// The error for programs, as `Formats/reports/error.schema.json` has it.
+    var json: JSONValue {
+        let members: [JSONMember]
+        switch self {
+        case .source(let error): members = error.jsonMembers
+        case .io(let error):
+            members = [
+                .init("class", .string("io")), .init("code", .string(error.code.rawValue)),
+                .init("message", .string(error.description)), .init("file", .string(error.path)),
+                .init("offset", error.offset.map { .integer($0) } ?? .null),
+            ]
+        case .destination(let text), .options(let text):
+            members = [
+                .init("class", .string("usage")), .init("code", .string("destination")),
+                .init("message", .string(text)), .init("file", .null), .init("offset", .null),
+            ]
+        }
+        return .object([.init("schema", .string("artifact.error/v1")), .init("error", .object(members))])
+    }
+}
+
 extension CheckpointError {
+    /// The members of an `error` object.
+    var jsonMembers: [JSONMember] {
+        var members: [JSONMember] = [
+            .init("class", .string(self.class.rawValue)), .init("code", .string(code)),
+            .init("message", .string(message)), .init("file", .string(file)),
+            .init("offset", offset.map { .integer($0) } ?? .null),
+        ]
+        if let member { members.append(.init("member", .string(member))) }
+        if let tensor { members.append(.init("tensor", .string(tensor.string))) }
+        if let global { members.append(.init("global", .string(global))) }
+        if let reference { members.append(.init("reference", .string(reference))) }
+        return members
+    }
+
     /// The exit code of a command that met this error.
     var exitCode: Int32 {
         switch self.class {

@@ -92,7 +92,12 @@ struct Export: ParsableCommand {
     }
 
     func run() throws {
-        do { try export() } catch let error as ConversionError { throw Exit(error) }
+        do {
+            try export()
+        } catch let error as ConversionError {
+            if output_.json { Terminal.print(json: error.json) }
+            throw Exit(error)
+        }
     }
 
     private func export() throws {
@@ -109,20 +114,20 @@ struct Export: ParsableCommand {
         progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport
         if dryRun {
+            try Exporter.check(plan, destination: output, replacing: force)
             report = ExportReport(source: source, destination: output, plan: plan, result: nil, seconds: 0)
         } else {
             let exporter = Exporter(
                 tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
                 isCancelled: isInterrupted)
             defer { progress.finish() }
-            let result = try exporter.export(plan, to: output, replacing: force, sourcePath: source)
+            let result = try exporter.export(plan, to: output, replacing: force)
             report = ExportReport(
                 source: source, destination: Path.normalized(output), plan: plan, result: result,
                 seconds: progress.elapsed)
         }
         if output_.json {
-            Terminal.write(report.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-            Terminal.print("")
+            Terminal.print(json: report.json)
         } else if !output_.quiet {
             Terminal.print(report.text(Terminal.outputStyle))
         }

@@ -13,6 +13,13 @@ struct ExportReport {
     let result: Exporter.Result?
     let seconds: Double
 
+    /// The digest of each file that was written.
+    private var digests: [ByteKey: String] {
+        Dictionary(
+            (result?.manifest.files ?? []).map { (ByteKey($0.path), $0.sha256.hex) },
+            uniquingKeysWith: { first, _ in first })
+    }
+
     private var tensorCount: Int { plan.shards.reduce(0) { $0 + $1.tensors.count } }
 
     func text(_ style: Style) -> String {
@@ -41,13 +48,11 @@ struct ExportReport {
 
     private func files(_ style: Style) -> [String] {
         var table = Table(.left, .right, .left, .left)
-        let digests = Dictionary(
-            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) },
-            uniquingKeysWith: { first, _ in first })
+        let digests = digests
         func add(_ name: String, _ size: UInt64, _ what: String) {
             table.add(
                 escapedForDisplay(name), ByteSize.describe(size),
-                digests[name].map { "\($0.prefix(12))…" } ?? "", what)
+                digests[ByteKey(name)].map { "\($0.prefix(12))…" } ?? "", what)
         }
         for shard in plan.shards {
             add(shard.fileName, shard.byteCount, counted(shard.tensors.count, "tensor"))
@@ -82,14 +87,12 @@ struct ExportReport {
             .init("tensor_count", .integer(tensorCount)), .init("nbytes", .integer(plan.byteCount)),
         ]
         if let root = plan.checkpoint.root { members.append(.init("root", .string(root))) }
-        let digests = Dictionary(
-            (result?.manifest.files ?? []).map { ($0.path, $0.sha256.hex) },
-            uniquingKeysWith: { first, _ in first })
+        let digests = digests
         func file(_ name: String, _ size: UInt64, _ role: String) -> JSONValue {
             var file: [JSONMember] = [
                 .init("path", .string(name)), .init("role", .string(role)), .init("size", .integer(size)),
             ]
-            if let digest = digests[name] { file.append(.init("sha256", .string(digest))) }
+            if let digest = digests[ByteKey(name)] { file.append(.init("sha256", .string(digest))) }
             return .object(file)
         }
         var files = plan.shards.map { file($0.fileName, $0.byteCount, "weights") }

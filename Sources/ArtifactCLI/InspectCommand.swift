@@ -44,16 +44,14 @@ struct Inspect: ParsableCommand {
             }
             let report = InspectionReport(inspection)
             if output.json {
-                Terminal.write(report.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-                Terminal.print("")
+                Terminal.print(json: report.json)
             } else if !output.quiet {
                 Terminal.print(report.text(Terminal.outputStyle, listsAll: all || digests))
             }
         } catch {
             if output.json, case .source(let source) = error {
                 let json = InspectionReport.refusal(source, path: path)
-                Terminal.write(json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-                Terminal.print("")
+                Terminal.print(json: json)
             }
             throw Exit(error)
         }

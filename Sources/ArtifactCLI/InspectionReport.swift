@@ -142,18 +142,9 @@ struct InspectionReport {
 
     /// The JSON for an input that was refused.
     static func refusal(_ error: CheckpointError, path: String) -> JSONValue {
-        var members: [JSONMember] = [
-            .init("class", .string(error.class.rawValue)), .init("code", .string(error.code)),
-            .init("message", .string(error.message)), .init("file", .string(error.file)),
-            .init("offset", error.offset.map { .integer($0) } ?? .null),
-        ]
-        if let member = error.member { members.append(.init("member", .string(member))) }
-        if let tensor = error.tensor { members.append(.init("tensor", .string(tensor.string))) }
-        if let global = error.global { members.append(.init("global", .string(global))) }
-        if let reference = error.reference { members.append(.init("reference", .string(reference))) }
         return .object([
             .init("schema", .string("artifact.inspect/v1")), .init("path", .string(path)),
-            .init("verdict", .string("reject")), .init("error", .object(members)),
+            .init("verdict", .string("reject")), .init("error", .object(error.jsonMembers)),
             .init("warnings", .array([])),
         ])
     }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import StrictJSON
 
 /// Output: data on standard output, the rest on standard error, colours where they can be seen.
 enum Terminal {
@@ -8,6 +9,11 @@ enum Terminal {
     static let errorStyle = Style(descriptor: STDERR_FILENO)
 
     static func print(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+
+    /// Prints a report for programs.
+    static func print(json: JSONValue) {
+        write(json.serialized(indent: 2) + [0x0A], to: STDOUT_FILENO)
+    }
 
     static func printError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 

@@ -38,13 +38,13 @@ struct Verify: ParsableCommand {
             defer { progress.finish() }
             report = try verifier.verify(path: path)
         } catch {
+            if output.json { Terminal.print(json: error.json) }
             throw Exit(error)
         }
         if isInterrupted() { throw Exit(.io(IOError(.cancelled, path: path, operation: "verify"))) }
         let rendering = VerificationRendering(report, seconds: progress.elapsed)
         if output.json {
-            Terminal.write(rendering.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-            Terminal.print("")
+            Terminal.print(json: rendering.json)
         } else if !output.quiet {
             Terminal.print(rendering.text(Terminal.outputStyle))
         } else if report.verdict != .verified {

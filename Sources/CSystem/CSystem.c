@@ -86,3 +86,12 @@ long long csystem_copy_range(int from, unsigned long long from_offset, unsigned 
   ssize_t copied = copy_file_range(from, &source, to, &target, count, 0);
   return copied >= 0 ? copied : -(long long)errno;
 }
+
+void csystem_open_standard_descriptors(void) {
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
+      // The lowest free descriptor is the one that was found closed.
+      if (open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY) == -1) _exit(3);
+    }
+  }
+}

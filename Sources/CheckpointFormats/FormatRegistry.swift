@@ -70,11 +70,28 @@ public enum FormatRegistry {
             throw CheckpointError(.io, "not-found", "\(escapedForDisplay(path)) does not exist", file: path)
         case .directory:
             let directory = try ModelDirectory(path: path)
-            return OpenedModel(
-                checkpoint: try readWeights(of: directory, options: options), directory: directory)
+            let checkpoint = try readWeights(of: directory, options: options)
+            try checkTotals(checkpoint, path: path)
+            return OpenedModel(checkpoint: checkpoint, directory: directory)
         default:
             let checkpoint = try readFile(at: path, name: Path.name(of: path), options: options)
+            try checkTotals(checkpoint, path: path)
             return OpenedModel(checkpoint: checkpoint, directory: nil)
+        }
+    }
+
+    /// Refuses what no disk holds, so that sums over all tensors and files need no further care.
+    private static func checkTotals(_ checkpoint: Checkpoint, path: String) throws(CheckpointError) {
+        var total: UInt64 = 0
+        let sizes = checkpoint.tensors.map(\.byteCount) + checkpoint.tensors.map(\.elementCount)
+        for size in sizes + checkpoint.files.map(\.source.byteCount) {
+            let (sum, overflow) = total.addingReportingOverflow(size)
+            guard !overflow, sum <= UInt64(Int64.max) else {
+                throw CheckpointError(
+                    .malformed, "size-overflow", "its tensors and files add up to more than 2^63 bytes",
+                    file: path)
+            }
+            total = sum
         }
     }
 
@@ -107,6 +124,7 @@ public enum FormatRegistry {
             if let indexName {
                 (index, indexFile) = try readIndex(Path.join(directory.path, indexName), name: indexName)
             }
+            if let index { try checkLeftover(files, index: index, directory: directory.path) }
             var parts: [(file: String, checkpoint: Checkpoint)] = []
             for file in (index?.files ?? files).sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
                 let path = Path.join(directory.path, file)
@@ -122,7 +140,27 @@ public enum FormatRegistry {
                 parts, weightMap: index?.entries.map { (name: $0.tensor, file: $0.file) },
                 directory: directory.path)
             if let indexFile { whole.files.append(indexFile) }
+            for file in files where !parts.contains(where: { $0.file.utf8.elementsEqual(file.utf8) }) {
+                whole.skipped.append(SkippedItem(name: file, reason: "weights that the index does not list"))
+                whole.warnings.append(
+                    CheckpointWarning("unreferencedShard", "the index does not list it", file: file))
+            }
             return whole
+        }
+    }
+
+    /// Refuses an index that lists some files of a numbered set and leaves out others that are there.
+    private static func checkLeftover(
+        _ files: [String], index: ShardIndex, directory: String
+    ) throws(CheckpointError) {
+        let listed = Set(index.files.map { ByteKey($0) })
+        let sets = Set(index.files.compactMap { ShardName($0)?.set })
+        for file in files where !listed.contains(ByteKey(file)) {
+            guard let name = ShardName(file), sets.contains(name.set) else { continue }
+            throw CheckpointError(
+                .malformed, "index-incomplete",
+                "\(escapedForDisplay(file)) belongs to the same set of shards as those that the index lists, "
+                    + "but the index leaves it out", file: directory)
         }
     }
 

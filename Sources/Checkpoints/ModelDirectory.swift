@@ -51,8 +51,13 @@ public struct ModelDirectory: Sendable {
                 throw CheckpointError(error)
             }
             switch kind {
-            case .file: files.append(name)
+            case .file where Path.isSafeRelative(name): files.append(name)
+            case .file:
+                left.append(SkippedItem(name: name, reason: "its name has control characters or backslashes"))
             case .directory: left.append(SkippedItem(name: name + "/", reason: "a directory"))
+            case nil where name.unicodeScalars.contains("\u{FFFD}"):
+                left.append(SkippedItem(name: name, reason: "its name is not UTF-8"))
+            case nil: try Self.checkBrokenLink(name, directory: path, left: &left)
             default: left.append(SkippedItem(name: name, reason: "not a regular file"))
             }
         }
@@ -73,23 +78,40 @@ public struct ModelDirectory: Sendable {
 }
 
 extension ModelDirectory {
+    /// A link to nothing is an error where the model would lack what it stands for.
+    private static func checkBrokenLink(
+        _ name: String, directory: String, left: inout [SkippedItem]
+    ) throws(CheckpointError) {
+        let isWeights = [".safetensors", ".bin", ".pt", ".pth", ".ckpt"].contains { name.hasSuffix($0) }
+        guard SideFile.Role(fileName: name) == nil, !isWeights || SideFile.isTrainingState(name) else {
+            throw CheckpointError(
+                .malformed, "broken-link",
+                "\(escapedForDisplay(name)) is a link to a file that is not there: fetch the file, or remove "
+                    + "the link", file: directory)
+        }
+        left.append(SkippedItem(name: name, reason: "a link to a file that is not there"))
+    }
+
     /// SafeTensors before pickles, an index before single files, the usual names before others.
     private static func weights(among files: [String], directory: String) throws(CheckpointError) -> Weights {
         for suffix in [".safetensors", ".bin"] {
             let indexes = files.filter { $0.hasSuffix(suffix + ".index.json") }
             if indexes.count > 1 { throw ambiguous(indexes, directory) }
             if let index = indexes.first {
-                let shards = files.filter { isShard($0, suffix: suffix) }
+                let shards = files.filter { $0.hasSuffix(suffix) && ShardName($0) != nil }
                 return .shards(index: index, files: shards)
             }
-            let shards = files.filter { isShard($0, suffix: suffix) }
+            let shards = files.filter { $0.hasSuffix(suffix) && ShardName($0) != nil }
             if !shards.isEmpty {
                 try checkComplete(shards, directory: directory)
                 return .shards(index: nil, files: shards)
             }
-            for base in ["model", "pytorch_model", "adapter_model"] {
+            for base in ["model", "pytorch_model"] {
                 if files.contains(base + suffix) { return .file(base + suffix) }
             }
+        }
+        for suffix in [".safetensors", ".bin"] where files.contains("adapter_model" + suffix) {
+            return .file("adapter_model" + suffix)
         }
         for suffixes in [[".safetensors"], [".bin", ".pt", ".pth", ".ckpt"]] {
             let candidates = files.filter { name in
@@ -128,27 +150,15 @@ extension ModelDirectory {
             file: directory)
     }
 
-    /// True for names like `model-00001-of-00003.safetensors`.
-    static func isShard(_ name: String, suffix: String) -> Bool { shardNumbers(name, suffix: suffix) != nil }
-
-    /// The numbers in `…-00001-of-00003` before `suffix`.
-    static func shardNumbers(_ name: String, suffix: String) -> (index: Int, count: Int)? {
-        guard name.hasSuffix(suffix) else { return nil }
-        let stem = name.dropLast(suffix.count)
-        let parts = stem.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count >= 4, parts[parts.count - 2] == "of", let count = Int(parts[parts.count - 1]),
-            let index = Int(parts[parts.count - 3])
-        else { return nil }
-        return (index, count)
-    }
-
-    /// Shards without an index are taken only when their names say that all are there.
+    /// Shards without an index are taken only when their names say that all of one set are there.
     private static func checkComplete(_ shards: [String], directory: String) throws(CheckpointError) {
-        let suffix = shards[0].hasSuffix(".bin") ? ".bin" : ".safetensors"
-        let numbers = shards.compactMap { shardNumbers($0, suffix: suffix) }
-        guard let count = numbers.first?.count, numbers.allSatisfy({ $0.count == count }),
-            numbers.count == count
-        else {
+        let names = shards.compactMap(ShardName.init)
+        guard Set(names.map(\.set)).count == 1, let count = names.first?.set.count else {
+            throw ambiguous(shards, directory)
+        }
+        let numbers = Set(names.map(\.number))
+        let first = numbers.min() ?? 0
+        guard first <= 1, numbers == Set(first..<first + count), names.count == count else {
             throw CheckpointError(
                 .malformed, "shard-missing",
                 "there is no index, and the \(shards.count) shards present are not all that their names count",

@@ -78,7 +78,8 @@ extension TensorSource {
     ) throws(IOError) {
         let inWidth = from.byteWidth ?? 1
         let outWidth = to.byteWidth ?? 1
-        let blockElements = 8192
+        // A gather wants large pieces, so that neighbours in the storage are fetched together.
+        let blockElements = min(inner.extent == nil ? 1 << 19 : 8192, max(1, buffer.byteCount / outWidth))
         let scratch = PageBuffer(capacity: blockElements * inWidth)
         var done = 0
         let total = buffer.byteCount / outWidth

@@ -92,7 +92,7 @@ extension ExportPlan {
     ///
     /// Reads the config, nothing else.
     public init(model: OpenedModel, options: ExportOptions) throws(ConversionError) {
-        let checkpoint = model.checkpoint
+        var checkpoint = model.checkpoint
         guard !checkpoint.tensors.isEmpty else {
             throw .source(
                 CheckpointError(
@@ -100,6 +100,7 @@ extension ExportPlan {
                     file: checkpoint.files.first?.path ?? ""))
         }
         let config = try ModelConfig(in: model.directory)
+        if let warning = config.warning { checkpoint.warnings.append(warning) }
         let ties = TieResolution(groups: checkpoint.tiedGroups, configTies: config.tiesEmbeddings)
         let kept = ties.apply(to: checkpoint.tensors)
         let written = kept.map { Self.cast($0, to: options.dtype) }
@@ -199,7 +200,8 @@ extension ExportPlan {
         }
         return ShardIndex(
             entries: entries, totalSize: bytes, totalParameters: parameters,
-            extra: notes.map { JSONMember($0.key, .string($0.value)) }
+            extra: notes.filter { !["total_size", "total_parameters"].contains($0.key) }
+                .map { JSONMember($0.key, .string($0.value)) }
         ).serialized()
     }
 }

@@ -44,17 +44,29 @@ public struct Exporter: Sendable {
     /// Whatever happens, the destination is what it was or complete. Memory is bounded by the pieces in flight,
     /// not by the size of the model.
     public func export(
-        _ plan: ExportPlan, to destination: String, replacing: Bool, sourcePath: String
+        _ plan: ExportPlan, to destination: String, replacing: Bool
     ) throws(ConversionError) -> Result {
-        let staging = try Staging(destination: destination, replacing: replacing, sources: [sourcePath])
+        let staging = try Staging(
+            destination: destination, replacing: replacing, sources: plan.inputs.map(\.name))
         do {
             try checkRoom(for: plan, at: staging.path)
             let manifest = try write(plan, into: staging.path)
-            return Result(manifest: manifest, replaced: try staging.commit())
+            let replaced = try staging.commit {
+                EarlierExport.isUntouched(at: staging.destination, jobs: jobs, isCancelled: isCancelled)
+            }
+            return Result(manifest: manifest, replaced: replaced)
         } catch {
+            // Whatever is in the sibling at any time is ours.
             staging.discard()
             throw error
         }
+    }
+
+    /// Throws where the plan cannot be carried out because of what stands at `destination`.
+    public static func check(
+        _ plan: ExportPlan, destination: String, replacing: Bool
+    ) throws(ConversionError) {
+        try Staging.check(destination, replacing: replacing, sources: plan.inputs.map(\.name))
     }
 
     private func checkRoom(for plan: ExportPlan, at path: String) throws(ConversionError) {
@@ -146,14 +158,21 @@ public struct Exporter: Sendable {
             if let error = SourceCheck.mismatches(file, outcome, tensors: plan.checkpoint.tensors).first {
                 throw .source(error)
             }
-            try inputOutput { () throws(IOError) in try file.input?.checkUnchanged() }
             guard let digest = outcome.sha256 else { continue }
             result.append(
                 Manifest.File(
                     path: file.path, role: file.path.hasSuffix(".index.json") ? "index" : "weights",
                     byteCount: file.source.byteCount, sha256: digest))
         }
+        for input in plan.inputs { try inputOutput { () throws(IOError) in try input.checkUnchanged() } }
         return result
+    }
+}
+
+extension ExportPlan {
+    /// The files that are read.
+    var inputs: [InputFile] {
+        checkpoint.files.compactMap(\.input) + sideFiles.compactMap { $0.source as? InputFile }
     }
 }
 

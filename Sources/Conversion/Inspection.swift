@@ -26,6 +26,7 @@ public struct Inspection: Sendable {
         let config = try ModelConfig(in: model.directory)
         architecture = config.architecture
         modelType = config.modelType
+        if let warning = config.warning { model.checkpoint.warnings.append(warning) }
     }
 
     /// Bytes of all tensors, each name counted.

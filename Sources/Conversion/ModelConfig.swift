@@ -12,8 +12,10 @@ struct ModelConfig {
     private(set) var tiesEmbeddings: Bool?
     /// Whether the model's code comes with it (`auto_map`).
     private(set) var hasOwnCode = false
-    /// The file's bytes.
+    /// The file's bytes, where they could be understood.
     private(set) var contents: [UInt8]?
+    /// Set where the file is there and could not be understood.
+    private(set) var warning: CheckpointWarning?
 
     /// Far more than any config has.
     private static let limit = 16 << 20
@@ -22,7 +24,8 @@ struct ModelConfig {
 
     /// Reads `config.json` of a directory.
     ///
-    /// A directory without one is fine; one that is not JSON is an error.
+    /// A directory without one is fine. One that is no strict JSON (Python writes `NaN` and `Infinity`, which
+    /// JSON has not) travels as it is, with a warning.
     init(in directory: ModelDirectory?) throws(ConversionError) {
         self.init()
         guard let directory, directory.sideFiles.contains(where: { $0.name == "config.json" }) else { return }
@@ -30,12 +33,15 @@ struct ModelConfig {
         let bytes = try inputOutput { () throws(IOError) in
             try FileSystem.contents(of: path, limit: Self.limit)
         }
-        do { read(try JSONValue(parsing: bytes)) } catch {
-            throw .source(
-                CheckpointError(
-                    .malformed, "bad-config", error.message, file: path, offset: UInt64(error.offset)))
+        do {
+            read(try JSONValue(parsing: bytes))
+            contents = bytes
+        } catch {
+            warning = CheckpointWarning(
+                "config-not-json",
+                "\(error.message), so it is carried as it is and nothing in it is looked at or changed",
+                file: "config.json", offset: UInt64(error.offset))
         }
-        contents = bytes
     }
 
     private mutating func read(_ json: JSONValue) {

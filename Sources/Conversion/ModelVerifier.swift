@@ -35,11 +35,23 @@ public struct ModelVerifier: Sendable {
             }
             return try verifyCheckpoint(path)
         default:
-            guard path.hasSuffix(".safetensors") else { return try verifyCheckpoint(path) }
+            let directory = Path.parent(of: path)
+            let name = Path.name(of: path)
+            let isListed = Self.manifest(in: directory)?.files.contains {
+                $0.path.utf8.elementsEqual(name.utf8)
+            }
+            guard path.hasSuffix(".safetensors") || isListed == true else {
+                return try verifyCheckpoint(path)
+            }
             return try inputOutput { () throws(IOError) in
-                try directoryVerifier.verify(directory: Path.parent(of: path), only: Path.name(of: path))
+                try directoryVerifier.verify(directory: directory, only: name)
             }
         }
+    }
+
+    private static func manifest(in directory: String) -> Manifest? {
+        (try? FileSystem.contents(of: Path.join(directory, Manifest.fileName), limit: 1 << 30))
+            .flatMap { try? Manifest(decoding: $0) }
     }
 
     private func holdsSafeTensors(_ path: String) throws(ConversionError) -> Bool {

@@ -3,15 +3,21 @@ internal import TensorCore
 /// A directory beside the destination in which a result is built, and which takes the destination's place in
 /// one step when it is whole.
 ///
-/// Whenever the process ends, the destination is what it was or complete. What an interrupted run leaves
-/// behind is a hidden sibling that the next run to the same destination removes.
+/// Whenever the process ends, the destination is what it was or complete. What an interrupted run leaves behind
+/// is a hidden sibling, known by its name and by a marker inside, that the next run to the same destination
+/// removes. Nothing that artifact did not make is ever under such a name.
 final class Staging: Sendable {
-    /// The hidden sibling.
-    let path: String
+    /// Where the result is built.
+    var path: String { Path.join(shell, Self.contentName) }
     /// Where the result will stand.
     let destination: String
+    /// The hidden sibling: holds the marker and the content.
+    private let shell: String
     private let replacing: Bool
     private let lock: FileSystem.Lock
+
+    private static let contentName = "content"
+    private static let markerName = ".artifact-staging"
 
     /// Checks the destination and makes the sibling.
     ///
@@ -20,29 +26,35 @@ final class Staging: Sendable {
     ///   - sources: paths that must not be inside the destination.
     init(destination: String, replacing: Bool, sources: [String]) throws(ConversionError) {
         let destination = Path.normalized(destination)
-        let name = Path.name(of: destination)
-        guard name != ".", name != "..", name != "/" else {
-            throw .options("the destination needs a name of its own: \(escapedForDisplay(destination))")
-        }
         try Self.check(destination, replacing: replacing, sources: sources)
         self.destination = destination
         self.replacing = replacing
         let parent = Path.parent(of: destination)
-        let prefix = ".\(name).partial-"
-        (path, lock) = try inputOutput { () throws(IOError) in
+        let prefix = Self.prefix(for: Path.name(of: destination))
+        (shell, lock) = try inputOutput { () throws(IOError) in
             try FileSystem.createDirectories(parent)
-            try Self.removeAbandoned(in: parent, prefix: prefix)
+            Self.removeAbandoned(in: parent, prefix: prefix)
             return try Self.make(in: parent, prefix: prefix)
+        }
+        let content = path
+        try inputOutput { () throws(IOError) in
+            try FileSystem.create(Path.join(shell, Self.markerName), contents: [])
+            try FileSystem.createDirectory(content)
+            // An empty directory that is filled keeps its mode.
+            if try FileSystem.kind(of: destination) == .directory {
+                try FileSystem.copyMode(of: destination, to: content)
+            }
         }
     }
 
     /// Removes what was built.
-    func discard() { try? FileSystem.removeTree(path) }
+    func discard() { try? FileSystem.removeTree(shell) }
 
     /// Puts the result in its place.
     ///
-    /// Returns the path that what stood there before was moved to, if it was kept.
-    func commit() throws(ConversionError) -> String? {
+    /// - Parameter isOurs: asked, where something is replaced, whether it may be deleted; it is kept otherwise.
+    /// - Returns: the path that what stood there before was moved to, if it was kept.
+    func commit(deletingIf isOurs: () -> Bool) throws(ConversionError) -> String? {
         let isPlaced = try inputOutput { () throws(IOError) in
             try FileSystem.synchronizeDirectory(path)
             return try placeInFreeSpot()
@@ -50,11 +62,14 @@ final class Staging: Sendable {
         guard isPlaced || replacing else {
             throw .destination("\(escapedForDisplay(destination)) was made by something else in the meantime")
         }
-        return try inputOutput { () throws(IOError) in
-            let kept = isPlaced ? nil : try replace()
+        let kept = try inputOutput { () throws(IOError) in
+            let kept = isPlaced ? nil : isOurs() ? try exchangeAndDelete() : try moveAsideAndReplace()
             try FileSystem.synchronizeDirectory(Path.parent(of: destination))
             return kept
         }
+        // The result stands; what is left of the sibling is no reason to fail.
+        discard()
+        return kept
     }
 
     /// Moves the result to a destination where nothing or an empty directory stands.
@@ -67,43 +82,62 @@ final class Staging: Sendable {
         return true
     }
 
-    private func replace() throws(IOError) -> String? {
-        let isOurs = EarlierExport.isComplete(at: destination)
-        var old = path
-        if try !FileSystem.exchange(path, destination) {
-            // No swap in one step here: for a moment nothing stands at the destination.
-            old = try Self.moveAside(destination, from: destination)
-            guard try FileSystem.moveWithoutReplacing(path, to: destination) else {
-                throw IOError(.system, path: destination, operation: "replace", errno: 17)
-            }
-        }
-        if isOurs {
-            try FileSystem.removeTree(old)
-            return nil
-        }
-        return old == path ? try Self.moveAside(path, from: destination) : old
+    /// Swaps the result with an earlier export, which goes with the sibling.
+    private func exchangeAndDelete() throws(IOError) -> String? {
+        if try FileSystem.exchange(path, destination) { return nil }
+        return try moveAsideAndReplace()
     }
 
-    /// Moves `path` to the first free name `DESTINATION.replaced-N` and returns it.
-    private static func moveAside(_ path: String, from destination: String) throws(IOError) -> String {
+    /// Gives the result a name of its own and swaps it with what stands at the destination, so that at no moment
+    /// the latter is under a name that is swept.
+    private func moveAsideAndReplace() throws(IOError) -> String? {
         var number = 1
-        while true {
-            let target = "\(destination).replaced-\(number)"
-            if try FileSystem.moveWithoutReplacing(path, to: target) { return target }
+        var target = "\(destination).replaced-1"
+        while try !FileSystem.moveWithoutReplacing(path, to: target) {
             number += 1
+            target = "\(destination).replaced-\(number)"
         }
+        do {
+            if try FileSystem.exchange(target, destination) { return target }
+        } catch {
+            try? FileSystem.removeTree(target)
+            throw error
+        }
+        // No swap in one step on this file system: for a moment nothing stands at the destination.
+        let result = target
+        repeat {
+            number += 1
+            target = "\(destination).replaced-\(number)"
+        } while try !FileSystem.moveWithoutReplacing(destination, to: target)
+        guard try FileSystem.moveWithoutReplacing(result, to: destination) else {
+            throw IOError(
+                .unreadable, path: destination, operation: "replace",
+                detail: "something else was put there; the result is at \(result)")
+        }
+        return target
     }
+}
 
-    private static func check(
+/// Checks of the destination, and leftovers.
+extension Staging {
+    /// Throws where the destination cannot be made or may not be replaced.
+    static func check(
         _ destination: String, replacing: Bool, sources: [String]
     ) throws(ConversionError) {
+        let destination = Path.normalized(destination)
         let shown = escapedForDisplay(destination)
+        guard ![".", "..", "/"].contains(Path.name(of: destination)) else {
+            throw .options("the destination needs a name of its own: \(shown)")
+        }
         let kind = try inputOutput { () throws(IOError) in
             try FileSystem.kind(of: destination, followingLinks: false)
         }
         guard let kind else { return }
         guard kind == .directory else {
             throw .destination("\(shown) exists and is not a directory: choose another name")
+        }
+        if FileSystem.isMountPoint(destination) {
+            throw .destination("\(shown) is a mount point: name a directory below it")
         }
         let names = try inputOutput { () throws(IOError) in try FileSystem.names(in: destination) }
         if names.isEmpty { return }
@@ -112,30 +146,44 @@ final class Staging: Sendable {
                 "\(shown) exists and is not empty: choose another name, or replace it with --force")
         }
         guard let target = FileSystem.resolved(destination) else { return }
-        for source in sources {
-            guard let source = FileSystem.resolved(source) else { continue }
-            if source == target || source.hasPrefix(target + "/") {
-                throw .destination("\(shown) holds the source: replacing it would delete what is read")
-            }
+        for source in sources.compactMap(FileSystem.resolved)
+        where source == target || source.hasPrefix(target + "/") {
+            throw .destination("\(shown) holds the source: replacing it would delete what is read")
         }
     }
 
-    /// Removes siblings that no living process holds.
-    private static func removeAbandoned(in parent: String, prefix: String) throws(IOError) {
-        for name in try FileSystem.names(in: parent) where name.hasPrefix(prefix) {
+    /// The beginning of the names of siblings: short enough to leave room for the rest.
+    private static func prefix(for name: String) -> String {
+        if name.utf8.count <= 200 { return ".\(name).partial-" }
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return ".artifact-\(String(hash, radix: 16)).partial-"
+    }
+
+    /// Removes siblings of ours that no living process holds; what cannot be removed stays.
+    private static func removeAbandoned(in parent: String, prefix: String) {
+        guard let names = try? FileSystem.names(in: parent) else { return }
+        for name in names where name.hasPrefix(prefix) {
+            let digits = name.utf8.dropFirst(prefix.utf8.count)
             let path = Path.join(parent, name)
-            guard let lock = try? FileSystem.Lock(directory: path) else { continue }
-            try FileSystem.removeTree(path)
+            guard digits.count == 8, digits.allSatisfy({ 0x30...0x39 ~= $0 || 0x61...0x66 ~= $0 }),
+                (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false)) == .file,
+                let inside = try? FileSystem.names(in: path),
+                inside.allSatisfy({ $0 == markerName || $0 == contentName }),
+                let lock = try? FileSystem.Lock(directory: path)
+            else { continue }
+            // The marker goes last: a removal that is cut short can be taken up again.
+            try? FileSystem.removeTree(Path.join(path, contentName))
+            try? FileSystem.removeTree(path)
             _ = lock
         }
     }
 
     private static func make(in parent: String, prefix: String) throws(IOError) -> (String, FileSystem.Lock) {
         for _ in 0..<100 {
-            let digits = String(UInt32.random(in: .min ... .max), radix: 16)
+            let digits = String(UInt32.random(in: 0x1000_0000 ... .max), radix: 16)
             let path = Path.join(parent, prefix + digits)
             try FileSystem.createDirectory(path)
-            // Another run may have taken it for abandoned before it was locked.
             if let lock = try? FileSystem.Lock(directory: path), try FileSystem.kind(of: path) != nil {
                 return (path, lock)
             }

@@ -100,6 +100,9 @@ extension Manifest {
             guard names.insert(tensor.name).inserted else {
                 throw ManifestError("the tensor \(tensor.name) is listed twice")
             }
+            guard !tensor.offset.addingReportingOverflow(tensor.byteCount).overflow else {
+                throw ManifestError("the tensor \(tensor.name) ends beyond 64 bits")
+            }
             guard paths.contains(ByteKey(tensor.file)) else {
                 throw ManifestError("the tensor \(tensor.name) is in a file that is not listed")
             }

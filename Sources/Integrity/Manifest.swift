@@ -99,6 +99,9 @@ public struct Manifest: Sendable {
         /// The SHA-256 of its bytes.
         public var sha256: SHA256Digest
 
+        /// The byte after its last in the file; a manifest where that overflows is not read.
+        public var end: UInt64 { offset + byteCount }
+
         /// Makes a tensor.
         public init(
             name: TensorName, dtype: DType, sourceDType: DType?, shape: [UInt64], file: String,

@@ -106,6 +106,25 @@ public enum FileSystem {
         guard unsafe rename(from, to) == 0 else { throw .system("rename to", to) }
     }
 
+    /// Gives `target` the permissions of `path`.
+    public static func copyMode(of path: String, to target: String) throws(IOError) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { throw .system("examine", path) }
+        guard unsafe chmod(target, status.st_mode & 0o7777) == 0 else {
+            throw .system("set the permissions of", target)
+        }
+    }
+
+    /// True for a directory on which another file system is mounted.
+    public static func isMountPoint(_ path: String) -> Bool {
+        var here = stat()
+        var above = stat()
+        guard unsafe stat(path, &here) == 0, unsafe stat(Path.join(path, ".."), &above) == 0 else {
+            return false
+        }
+        return here.st_dev != above.st_dev || here.st_ino == above.st_ino
+    }
+
     /// The absolute path of `path` with all links resolved, or nil where it does not exist.
     public static func resolved(_ path: String) -> String? {
         guard let buffer = unsafe realpath(path, nil) else { return nil }

@@ -70,13 +70,16 @@ public final class InputFile: ByteSource {
     }
 }
 
-/// What tells one version of a file from another: device, inode, size and modification time.
+/// What tells one version of a file from another: device, inode, size, and the times of the last
+/// change of its contents and of its attributes.
 public struct FileIdentity: Sendable, Hashable {
     let device: UInt64
     let inode: UInt64
     let size: Int64
     let modifiedSeconds: Int
     let modifiedNanoseconds: Int
+    let changedSeconds: Int
+    let changedNanoseconds: Int
 
     init(_ status: stat) {
         device = UInt64(status.st_dev)
@@ -84,6 +87,8 @@ public struct FileIdentity: Sendable, Hashable {
         size = Int64(status.st_size)
         modifiedSeconds = status.st_mtim.tv_sec
         modifiedNanoseconds = status.st_mtim.tv_nsec
+        changedSeconds = status.st_ctim.tv_sec
+        changedNanoseconds = status.st_ctim.tv_nsec
     }
 }
 

@@ -172,3 +172,60 @@ struct VerifyTests {
         #expect(try artifact("verify", sample).exitCode == 0)
     }
 }
+
+/// Findings of an adversary.
+@Suite("Verification cannot be talked round")
+struct VerifyAdversaryTests {
+    let directory: TemporaryDirectory
+    var out: String { directory.file("out") }
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try #require(try artifact("export", sample, "-o", directory.file("out")).exitCode == 0)
+    }
+
+    private func editManifest(_ find: String, _ replacement: String) throws {
+        let path = out + "/artifact-manifest.json"
+        let text = String(decoding: try bytes(of: path), as: UTF8.self)
+        let edited = try text.replacing(Regex(find), with: replacement, maxReplacements: 1)
+        try #require(edited != text)
+        try Data(edited.utf8).write(to: URL(fileURLWithPath: path))
+    }
+
+    @Test func `a manifest whose tensor digest is false is not verified, though its file digest is true`()
+        throws
+    {
+        try editManifest(
+            #""nbytes": 131072,\n +"sha256": "[0-9a-f]{8}"#, "\"nbytes\": 131072, \"sha256\": \"00000000")
+        let result = try artifact("verify", out)
+        #expect(result.exitCode == 1 && result.output.contains("manifest-inconsistent"))
+    }
+
+    @Test func `offsets near the end of 64 bits are refused and do not trap`() throws {
+        try editManifest(#""offset": \d+"#, "\"offset\": 18446744073709551615")
+        var contents = try bytes(of: out + "/model.safetensors")
+        contents[9] = 0x21
+        try Data(contents).write(to: URL(fileURLWithPath: out + "/model.safetensors"))
+        for option in ["--json", "--structure"] {
+            #expect(try artifact("verify", out, option).exitCode == 1)
+        }
+    }
+
+    @Test(arguments: ["config.json", "tokenizer.json", "model.safetensors"])
+    func `any one file of an export is verified by the manifest beside it`(name: String) throws {
+        #expect(try artifact("verify", out + "/" + name).exitCode == 0)
+        var contents = try bytes(of: out + "/" + name)
+        contents[contents.count - 2] ^= 1
+        try Data(contents).write(to: URL(fileURLWithPath: out + "/" + name))
+        #expect(try artifact("verify", out + "/" + name).exitCode == 1)
+    }
+
+    @Test func `an export whose files are all links is verified through them`() throws {
+        let linked = directory.file("linked")
+        try FileManager.default.createDirectory(atPath: linked, withIntermediateDirectories: true)
+        for name in try FileManager.default.contentsOfDirectory(atPath: out) {
+            symlink(out + "/" + name, linked + "/" + name)
+        }
+        #expect(try artifact("verify", linked).exitCode == 0)
+    }
+}

@@ -19,6 +19,10 @@ int csystem_interrupted(void);
 /// The number of processors that this process may run on, or 0 where unknown.
 int csystem_processor_count(void);
 
+/// Opens /dev/null for each of the descriptors 0 to 2 that is closed, so that no file gets one of them and no
+/// message ends up in it.
+void csystem_open_standard_descriptors(void);
+
 /// Raises the limit of open files to the hard limit; sharded models have many.
 void csystem_raise_file_limit(void);
 

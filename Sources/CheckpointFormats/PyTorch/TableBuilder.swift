@@ -15,7 +15,7 @@ struct TableBuilder {
 
     private static let nestingLimit = 1000
     private static let tensorLimit = 1_000_000
-    private static let nameByteLimit = 4096
+    private static let nameByteLimit = 1 << 20
     /// Containers entered and bytes of names, over the whole walk: shared containers multiply both.
     private static let workLimit = 128 << 20
 
@@ -87,10 +87,16 @@ struct TableBuilder {
         if depth > 1 { prefix.append(0x2E) }
         prefix += component
         work += 64 + prefix.count
-        guard work <= Self.workLimit, prefix.count <= Self.nameByteLimit else {
+        guard prefix.count <= Self.nameByteLimit else {
+            throw CheckpointError(
+                .malformed, "name-limit", "the name of a tensor has more than \(Self.nameByteLimit) bytes",
+                file: file)
+        }
+        guard work <= Self.workLimit else {
             throw CheckpointError(
                 .malformed, "name-limit",
-                "containers hold themselves or one another until names have no end", file: file)
+                "the names of the tensors take more than \(Self.workLimit) bytes: containers hold themselves "
+                    + "or one another", file: file)
         }
         return true
     }

@@ -47,7 +47,7 @@ public struct DirectoryVerifier: Sendable {
         for file in expected { files.append(open(file, listing, in: path, &report)) }
         if let manifest, only == nil || !expected.isEmpty {
             reportExtras(listing, manifest: manifest, &report)
-        } else if !structureOnly {
+        } else if !structureOnly, report.findings.isEmpty {
             report.findings.append(
                 .init(
                     .undecided, "no-record",
@@ -65,11 +65,8 @@ public struct DirectoryVerifier: Sendable {
 
     private func readManifest(in path: String, _ report: inout VerificationReport) -> Manifest? {
         let file = Path.join(path, Manifest.fileName)
-        guard let kind = try? FileSystem.kind(of: file, followingLinks: false) else { return nil }
+        guard (try? FileSystem.kind(of: file, followingLinks: false)) != nil else { return nil }
         do {
-            guard kind == .file else {
-                throw IOError(.notRegularFile, path: file, operation: "read")
-            }
             return try Manifest(decoding: try FileSystem.contents(of: file, limit: 1 << 30))
         } catch let error as IOError {
             report.findings.append(
@@ -177,16 +174,19 @@ public struct DirectoryVerifier: Sendable {
                     .unreadable, "file-changed", "it was changed while it was being read", file: file.path))
             return
         }
-        guard outcome.sha256 != file.sha256 else { return }
+        let isAltered = outcome.sha256 != file.sha256
         var isExplained = false
         for (tensor, digest) in zip(tensors, outcome.segments) where digest != .sha256(tensor.sha256) {
             isExplained = true
             report.findings.append(
                 .init(
-                    .error, "tensor-altered",
-                    "its \(tensor.byteCount) bytes are not those that were exported", file: file.path,
-                    tensor: tensor.name, offset: tensor.offset))
+                    .error, isAltered ? "tensor-altered" : "manifest-inconsistent",
+                    isAltered
+                        ? "its \(tensor.byteCount) bytes are not those that were exported"
+                        : "the manifest's digest of it contradicts the manifest's digest of its file",
+                    file: file.path, tensor: tensor.name, offset: tensor.offset))
         }
+        guard isAltered else { return }
         let place = isExplained ? "" : tensors.isEmpty ? "" : ", in the header: every tensor is as exported"
         report.findings.append(
             .init(

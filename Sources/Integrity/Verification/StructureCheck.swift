@@ -64,11 +64,11 @@ struct StructureCheck {
         _ name: String, _ recorded: [Manifest.Tensor], _ report: inout VerificationReport
     ) {
         guard let file = try? InputFile(path: Path.join(directory, name)) else { return }
-        for tensor in recorded where tensor.offset + tensor.byteCount > file.byteCount {
+        for tensor in recorded where tensor.end > file.byteCount {
             report.findings.append(
                 .init(
                     .error, "tensor-truncated",
-                    "it ends at byte \(tensor.offset + tensor.byteCount), the file at \(file.byteCount)",
+                    "it ends at byte \(tensor.end), the file at \(file.byteCount)",
                     file: name, tensor: tensor.name, offset: tensor.offset))
         }
     }
