@@ -95,7 +95,8 @@ import Testing
         _ item: ConformanceCase
     ) throws {
         try FileSystem.create(path, contents: item.bytes)
-        let before = try SafeTensorsReader(opening: path)
+        // From memory: a reader that has the file open sees the change.
+        let before = try SafeTensorsReader(item.source)
         let editor = try SafeTensorsMetadataEditor(path: path)
         try editor.apply(MetadataEdit(set: [("\u{1}new", "é\n")]))
         let after = try SafeTensorsReader(opening: path)
@@ -111,7 +112,7 @@ import Testing
         #expect(undone.map(\.value) == before.header.metadata.map(\.value))
     }
 
-    @Test(arguments: 0..<60 as Range<UInt64>)
+    @Test(arguments: 0..<16 as Range<UInt64>)
     func `random edits give what a dictionary would, and keep the tensors`(_ seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let keys = ["a", "b", "format", "é", "\"", "k\n", ""]
