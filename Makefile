@@ -12,10 +12,10 @@ TEST_VENV := .venv-test
 INTEROP_VENV := .venv-interop
 
 .DEFAULT_GOAL := help
-.PHONY: help system build demo test interop bench format lint docs install clean
+.PHONY: help system build demo test interop fuzz fuzz-differential bench format lint docs install clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 system: ## Install the system packages that a build needs (apt, needs root)
 	@scripts/system-packages
@@ -34,20 +34,34 @@ test: system $(TEST_VENV)/ready ## Install what the tests need and run them all
 $(TEST_VENV)/ready: Tests/requirements.txt
 	@scripts/make-venv $(TEST_VENV) Tests/requirements.txt
 
-interop: build $(INTEROP_VENV)/ready ## Check exports against torch, transformers and peft (large downloads)
+interop: build $(INTEROP_VENV)/ready ## Check exports and loader rules against torch, transformers and peft (large downloads)
 	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
+	$(INTEROP_VENV)/bin/python Tests/Interop/loaders.py --artifact $(RELEASE)
 
 $(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
 	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt
 
-bench: build $(INTEROP_VENV)/ready ## Time an export beside torch and cp, on tmpfs
+fuzz: system ## Fuzz what reads untrusted bytes, SECONDS=60 an entry
+	@scripts/fuzz $(or $(SECONDS),60)
+
+fuzz-differential: system $(TEST_VENV)/ready ## Compare COUNT=1000000 mutated headers with the reference's verdicts
+	$(SWIFT) build --package-path Fuzz --scratch-path .build-fuzz -c release --product differential
+	$(TEST_VENV)/bin/python Fuzz/differential.py .build-fuzz/release/differential . \
+	    --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)
+
+bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, and an export beside torch and cp, on tmpfs
+	$(SWIFT) build --package-path Benchmarks --scratch-path .build-bench -c release
+	$(INTEROP_VENV)/bin/python Benchmarks/safetensors_bench.py \
+	    --swift .build-bench/release/safetensors-bench --size $(or $(SIZE),1GB)
 	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
 
 format: ## Format the Swift sources
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \
+	    Benchmarks/Package.swift Benchmarks/Sources
 
 lint: ## Check the formatting and the documentation comments
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \
+	    Benchmarks/Package.swift Benchmarks/Sources
 
 docs: ## Build the SafeTensors reference into .build/docs
 	@scripts/docs SafeTensors $(BUILD)/docs

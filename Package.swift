@@ -20,6 +20,8 @@ let package = Package(
     products: [
         .library(name: "SafeTensors", targets: ["SafeTensors"]),
         .executable(name: "artifact", targets: ["ArtifactCLI"]),
+        // For the nested package in Fuzz.
+        .library(name: "FuzzEntries", targets: ["FuzzEntries"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -35,6 +37,8 @@ let package = Package(
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),
+        .target(
+            name: "Loaders", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"], swiftSettings: strict),
         .target(
             name: "Integrity",
             dependencies: [
@@ -60,16 +64,28 @@ let package = Package(
             name: "ArtifactCLI",
             dependencies: [
                 "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
-                "CheckpointFormats", "Conversion",
+                "CheckpointFormats", "Conversion", "Loaders",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "FuzzEntries",
+            dependencies: [
+                "ArchiveTestSupport", "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints",
+                "CheckpointFormats",
+            ], path: "Tests/FuzzEntries", swiftSettings: settings),
+        .testTarget(
+            name: "ProductTests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries"], swiftSettings: settings),
         .testTarget(
             name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
         .testTarget(
             name: "SafeTensorsTests", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "LoadersTests", dependencies: ["TensorCore", "SafeTensors", "Loaders", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],

@@ -12,7 +12,7 @@ struct Artifact: ParsableCommand {
             unsupported); 4 intact but undecided.
             """,
         version: Version.current,
-        subcommands: [Export.self, Inspect.self, Verify.self, Index.self, Metadata.self])
+        subcommands: [Export.self, Inspect.self, Verify.self, Check.self, Index.self, Metadata.self])
 
     /// Parses the arguments, runs the command and ends the process with its exit code.
     static func main() {

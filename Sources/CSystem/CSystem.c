@@ -66,6 +66,15 @@ int csystem_reserve(int descriptor, unsigned long long count) {
   return fallocate(descriptor, 0, 0, (off_t)count) == 0 ? 0 : errno;
 }
 
+void csystem_open_standard_descriptors(void) {
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
+      // The lowest free descriptor is the one that was found closed.
+      if (open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY) == -1) _exit(3);
+    }
+  }
+}
+
 int csystem_insert_range(int descriptor, unsigned long long offset, unsigned long long count) {
   return fallocate(descriptor, FALLOC_FL_INSERT_RANGE, (off_t)offset, (off_t)count) == 0 ? 0 : errno;
 }
@@ -85,13 +94,4 @@ long long csystem_copy_range(int from, unsigned long long from_offset, unsigned 
   off_t source = (off_t)from_offset, target = (off_t)to_offset;
   ssize_t copied = copy_file_range(from, &source, to, &target, count, 0);
   return copied >= 0 ? copied : -(long long)errno;
-}
-
-void csystem_open_standard_descriptors(void) {
-  for (int descriptor = 0; descriptor <= 2; descriptor++) {
-    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
-      // The lowest free descriptor is the one that was found closed.
-      if (open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY) == -1) _exit(3);
-    }
-  }
 }

@@ -35,12 +35,22 @@ struct HeaderIndex: Sendable {
 
     /// Removes the tensors for which the flag is set.
     mutating func removeTensors(where flags: [Bool]) {
-        names = zip(names, flags).compactMap { $1 ? nil : $0 }
-        entries = zip(entries, flags).compactMap { $1 ? nil : $0 }
+        names.remove(where: flags)
+        entries.remove(where: flags)
     }
 
     /// Removes the metadata for which the flag is set.
-    mutating func removeMetadata(where flags: [Bool]) {
-        metadataKeys = zip(metadataKeys, flags).compactMap { $1 ? nil : $0 }
+    mutating func removeMetadata(where flags: [Bool]) { metadataKeys.remove(where: flags) }
+}
+
+extension Array {
+    /// Removes the elements for which the flag is set, in place.
+    fileprivate mutating func remove(where flags: [Bool]) {
+        var kept = 0
+        for position in indices where !flags[position] {
+            self[kept] = self[position]
+            kept += 1
+        }
+        removeLast(count - kept)
     }
 }

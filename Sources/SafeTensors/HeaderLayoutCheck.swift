@@ -10,7 +10,7 @@ struct HeaderLayoutCheck {
 
     /// Checks sizes and offsets and notes the order of the tensors by offset.
     func apply(to index: inout HeaderIndex, bytes: RawSpan) throws(SafeTensorsError) {
-        index.offsetOrder = Self.offsetOrder(of: index.entries)
+        index.offsetOrder = OffsetOrder.indices(of: index.entries)
         var expected: UInt64 = 0
         for position in index.entries.indices {
             let number = index.offsetOrder.map { Int($0[position]) } ?? position
@@ -32,19 +32,6 @@ struct HeaderLayoutCheck {
             .dataTruncated, at: dataOffset + dataByteCount,
             tensor: last.map { index.shownName($0, in: bytes) },
             "the file should have \(end) bytes but has \(dataOffset + dataByteCount): it was cut short")
-    }
-
-    private static func offsetOrder(of entries: [HeaderIndex.Entry]) -> [UInt32]? {
-        func precedes(_ a: HeaderIndex.Entry, _ b: HeaderIndex.Entry) -> Bool {
-            a.begin != b.begin ? a.begin < b.begin : a.end < b.end
-        }
-        var sorted = true
-        for position in entries.indices.dropFirst() where precedes(entries[position], entries[position - 1]) {
-            sorted = false
-            break
-        }
-        if sorted { return nil }
-        return entries.indices.map { UInt32($0) }.sorted { precedes(entries[Int($0)], entries[Int($1)]) }
     }
 
     private func error(
@@ -86,7 +73,8 @@ struct HeaderLayoutCheck {
     private func noteAlignment(_ number: Int, in index: inout HeaderIndex, bytes: RawSpan) {
         let entry = index.entries[number]
         let start = dataOffset &+ entry.begin
-        guard start % UInt64(entry.dtype.alignment) != 0, entry.begin < entry.end else { return }
+        // Alignments are powers of two.
+        guard start & UInt64(entry.dtype.alignment - 1) != 0, entry.begin < entry.end else { return }
         let name = JSONText.opened(at: Int(index.names[number]), in: bytes)
         index.warnings.add(
             .unalignedTensor, at: start, tensor: name, in: bytes,

@@ -6,19 +6,21 @@ extension HeaderParser {
     /// Enters the names into the table; refuses names that occur twice, or lets the last entry count.
     mutating func settleNames() throws(SafeTensorsError) {
         index.table = NameTable(count: index.names.count)
-        let duplicates = index.table.enterAll(index.names, in: bytes)
+        let duplicates = index.table.enterAll(index.names, in: bytes, onlyFirst: mode == .strict)
         guard duplicates.count > 0 else { return }
         try report(duplicates, among: index.names, .duplicateTensor, "the tensor is named twice")
         index.removeTensors(where: duplicates.isSuperseded)
+        // The old table goes before the new one comes.
+        index.table = NameTable(count: 0)
         index.table = NameTable(count: index.names.count)
-        _ = index.table.enterAll(index.names, in: bytes)
+        _ = index.table.enterAll(index.names, in: bytes, onlyFirst: false)
     }
 
     /// The same for the keys of the metadata.
     mutating func settleMetadata() throws(SafeTensorsError) {
         guard index.metadataKeys.count > 1 else { return }
         var table = NameTable(count: index.metadataKeys.count)
-        let duplicates = table.enterAll(index.metadataKeys, in: bytes)
+        let duplicates = table.enterAll(index.metadataKeys, in: bytes, onlyFirst: mode == .strict)
         guard duplicates.count > 0 else { return }
         try report(
             duplicates, among: index.metadataKeys, .duplicateMetadataKey, "a key occurs twice in __metadata__"
@@ -51,11 +53,17 @@ extension HeaderParser {
         // Only an escape can spell most control characters; DEL can stand as it is.
         guard
             containsDelete(text)
-                || (text.hasEscapes && text.utf8(in: bytes).contains { $0 < 0x20 || $0 == 0x7F })
+                || (text.hasEscapes && spellsControlCharacter(text))
         else { return }
         index.warnings.add(
             .controlCharInName, at: Self.fileOffset(text.start), tensor: text, in: bytes,
             "the name holds control characters")
+    }
+
+    private mutating func spellsControlCharacter(_ text: JSONText) -> Bool {
+        scratch.removeAll(keepingCapacity: true)
+        text.append(to: &scratch, from: bytes)
+        return scratch.contains { $0 < 0x20 || $0 == 0x7F }
     }
 
     private func containsDelete(_ text: JSONText) -> Bool {

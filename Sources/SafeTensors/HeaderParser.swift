@@ -9,6 +9,8 @@ struct HeaderParser: ~Escapable {
 
     /// The length of `"":["U8",[],[0,1]],`, the shortest entry.
     private static let minimumEntryByteCount = 19
+    /// The length of `"":"",`, the shortest entry of the metadata.
+    private static let minimumMetadataByteCount = 6
     /// From this size on the memory for entries matters.
     private static let largeByteCount = 1 << 24
 
@@ -17,6 +19,8 @@ struct HeaderParser: ~Escapable {
     var index = HeaderIndex()
     private var tokens: JSONTokenizer
     private var sawMetadata = false
+    /// Memory for a name whose escapes are replaced.
+    var scratch: [UInt8] = []
     /// The tensor whose entry is being read.
     private var name: JSONText?
 
@@ -46,8 +50,16 @@ struct HeaderParser: ~Escapable {
             index.entries.reserveCapacity(bytes.byteCount / Self.minimumEntryByteCount)
         }
         let special = ShortText(Self.metadataKey)
-        while case .key(let key) = try next() {
-            if ShortText(key, in: bytes) == special { try parseMetadata() } else { try parseEntry(key) }
+        var isFirst = true
+        while true {
+            readPlainEntries(isFirst: isFirst)
+            guard case .key(let key) = try next() else { break }
+            if ShortText(key, in: bytes, &scratch) == special {
+                try parseMetadata()
+            } else {
+                try parseEntry(key)
+            }
+            isFirst = false
         }
         name = nil
         let objectEnd = tokens.position
@@ -68,6 +80,10 @@ struct HeaderParser: ~Escapable {
             index.warnings.add(.metadataNull, at: Self.fileOffset(tokens.tokenStart), "__metadata__ is null")
         case .beginObject:
             index.hasMetadata = true
+            if bytes.byteCount > Self.largeByteCount {
+                index.metadataKeys.reserveCapacity(bytes.byteCount / Self.minimumMetadataByteCount)
+            }
+            readPlainMetadata()
             while case .key(let key) = try next() {
                 index.metadataKeys.append(UInt32(key.start - 1))
                 guard case .string = try next() else {
@@ -77,6 +93,31 @@ struct HeaderParser: ~Escapable {
         default: throw error(.badMetadata, "__metadata__ is not an object of strings")
         }
     }
+
+    /// Reads the metadata's entries up to the first that has white space around it or no string as its value.
+    private mutating func readPlainMetadata() {
+        let start = tokens.position
+        var end = start
+        while true {
+            let quote = end == start ? end : end + 1
+            guard end == start || byte(end) == UInt8(ascii: ","),
+                let colon = endOfString(at: quote), byte(colon) == UInt8(ascii: ":"),
+                let next = endOfString(at: colon + 1)
+            else { break }
+            index.metadataKeys.append(UInt32(quote))
+            end = next
+        }
+        if end > start { tokens.resume(afterMemberEndingAt: end) }
+    }
+
+    /// The byte after the string that opens at `quote`, or nil where none stands there.
+    private func endOfString(at quote: Int) -> Int? {
+        guard byte(quote) == UInt8(ascii: "\"") else { return nil }
+        let text = JSONText.opened(at: quote, in: bytes)
+        return text.start > quote ? text.end + 1 : nil
+    }
+
+    private func byte(_ position: Int) -> UInt8 { position < bytes.byteCount ? bytes[position] : 0 }
 }
 
 // MARK: - Entries
@@ -96,9 +137,41 @@ extension HeaderParser {
         var elementCount: UInt64?
     }
 
+    private static let hugeNumber = "a number is too large for any reader"
+    private static let arrayEntry = "the entry is an array, not an object"
     private static let dtypeField = ShortText("dtype")
     private static let shapeField = ShortText("shape")
     private static let offsetsField = ShortText("data_offsets")
+
+    /// Reads the entries up to the first that is not spelt in the usual way.
+    private mutating func readPlainEntries(isFirst: Bool) {
+        var reader = PlainEntryReader(bytes, allowsArrays: mode == .reference)
+        reader.position = tokens.position
+        var isFirst = isFirst
+        while let entry = reader.next(isFirst: isFirst) {
+            isFirst = false
+            if entry.hasOddName { noteOddities(of: JSONText.opened(at: entry.name, in: bytes)) }
+            if let array = entry.array {
+                name = JSONText.opened(at: entry.name, in: bytes)
+                warnIrregular(Self.arrayEntry, at: array)
+            }
+            append(
+                name: entry.name, dtype: entry.dtype, shape: entry.shape, elementCount: entry.elementCount,
+                begin: entry.begin, end: entry.end)
+        }
+        if reader.position > tokens.position { tokens.resume(afterMemberEndingAt: reader.position) }
+    }
+
+    @inline(__always)
+    private mutating func append(
+        name: Int, dtype: DType, shape: Int, elementCount: UInt64?, begin: UInt64, end: UInt64
+    ) {
+        index.names.append(UInt32(name))
+        index.entries.append(
+            HeaderIndex.Entry(
+                begin: begin, end: end, shape: UInt32(shape), dtype: dtype,
+                fault: Self.fault(dtype, elementCount: elementCount, begin, end)))
+    }
 
     private mutating func parseEntry(_ key: JSONText) throws(SafeTensorsError) {
         name = key
@@ -113,20 +186,18 @@ extension HeaderParser {
                 throw error(.badTensorEntry, at: start, "the entry has no \(missing)")
             }
         case .beginArray where mode == .reference: try parseSequence(into: &fields)
-        case .beginArray: throw strictOnly(.badTensorEntry, "the entry is an array, not an object")
+        case .beginArray: throw strictOnly(.badTensorEntry, Self.arrayEntry)
         default: throw error(.badTensorEntry, "the entry is not an object")
         }
         if let dtype = fields.dtype, let shape = fields.shape, let offsets = fields.offsets {
-            index.names.append(UInt32(key.start - 1))
-            index.entries.append(
-                HeaderIndex.Entry(
-                    begin: offsets.begin, end: offsets.end, shape: UInt32(shape.start), dtype: dtype,
-                    fault: Self.fault(dtype, elementCount: shape.elementCount, offsets.begin, offsets.end)))
+            append(
+                name: key.start - 1, dtype: dtype, shape: shape.start, elementCount: shape.elementCount,
+                begin: offsets.begin, end: offsets.end)
         }
     }
 
     private mutating func parseField(_ field: JSONText, into fields: inout Fields) throws(SafeTensorsError) {
-        switch ShortText(field, in: bytes) {
+        switch ShortText(field, in: bytes, &scratch) {
         case Self.dtypeField:
             guard fields.dtype == nil else { throw error(.duplicateKey, "the entry has dtype twice") }
             fields.dtype = try parseDType(try next())
@@ -144,7 +215,7 @@ extension HeaderParser {
 
     /// An entry spelt `[dtype, shape, data_offsets]`, which the reference takes for an object.
     private mutating func parseSequence(into fields: inout Fields) throws(SafeTensorsError) {
-        warnIrregular("the entry is an array, not an object")
+        warnIrregular(Self.arrayEntry)
         fields.dtype = try parseDType(try next())
         fields.shape = try parseShape(try next())
         fields.offsets = try parseOffsets(try next())
@@ -212,12 +283,21 @@ extension HeaderParser {
         index.warnings.add(
             .unknownField, at: Self.fileOffset(field.start - 1), tensor: name, in: bytes,
             "the entry has a field that the format does not define")
-        let depth = tokens.depth
-        repeat {
-            if case .number(let number) = try next(), NumberRange.overflows(number, in: bytes) {
-                throw error(.headerNotJSON, "a number is too large for any reader")
+        switch try next() {
+        case .number(let number) where NumberRange.overflows(number, in: bytes):
+            throw error(.headerNotJSON, Self.hugeNumber)
+        case .beginArray, .beginObject: break
+        default: return
+        }
+        let bytes = bytes
+        do {
+            try tokens.skipContainer { (number) throws(JSONError) in
+                guard NumberRange.overflows(number, in: bytes) else { return }
+                throw JSONError(.badNumber, at: number.start, Self.hugeNumber)
             }
-        } while tokens.depth > depth
+        } catch {
+            throw notJSON(error)
+        }
     }
 
     private static func fault(
@@ -239,11 +319,15 @@ extension HeaderParser {
         do {
             return try tokens.next()
         } catch {
-            let code: SafeTensorsError.Code = error.code == .nestingTooDeep ? .nestingTooDeep : .headerNotJSON
-            throw SafeTensorsError(
-                code, at: Self.fileOffset(error.offset), tensor: tensorName,
-                "the header is not valid JSON: \(error.message)")
+            throw notJSON(error)
         }
+    }
+
+    private func notJSON(_ error: JSONError) -> SafeTensorsError {
+        SafeTensorsError(
+            error.code == .nestingTooDeep ? .nestingTooDeep : .headerNotJSON,
+            at: Self.fileOffset(error.offset), tensor: tensorName,
+            "the header is not valid JSON: \(error.message)")
     }
 
     private var tensorName: TensorName? { name.map { TensorName(shown: $0, in: bytes) } }
@@ -262,9 +346,10 @@ extension HeaderParser {
         error(code, message, referenceName: .some(nil))
     }
 
-    private mutating func warnIrregular(_ message: String) {
+    private mutating func warnIrregular(_ message: String, at position: Int? = nil) {
         index.warnings.add(
-            .irregularEntry, at: Self.fileOffset(tokens.tokenStart), tensor: name, in: bytes, message)
+            .irregularEntry, at: Self.fileOffset(position ?? tokens.tokenStart), tensor: name, in: bytes,
+            message)
     }
 
     static func fileOffset(_ position: Int) -> UInt64 { UInt64(position) + 8 }

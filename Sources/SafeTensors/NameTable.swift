@@ -9,16 +9,12 @@ struct NameTable: Sendable {
     /// An index plus one in the low 24 bits, which hold more strings than a header of the largest size can,
     /// and eight bits of the hash above; 0 is an empty slot.
     private var slots: [UInt32]
-    private let mask: Int
     private let seed: UInt64
     private let multiplier: UInt64
 
     /// Makes a table with room for `count` strings.
     init(count: Int) {
-        var size = 4
-        while size * 2 < count * 3 { size *= 2 }
-        slots = Array(repeating: 0, count: size)
-        mask = size - 1
+        slots = Array(zeros: max(4, count + count / 2))
         seed = .random(in: .min ... .max)
         multiplier = .random(in: .min ... .max) | 1
     }
@@ -30,38 +26,73 @@ struct NameTable: Sendable {
         var count = 0
         /// For each string whether a later one equals it; empty where none does.
         var isSuperseded: [Bool] = []
+
+        fileprivate mutating func note(_ index: Int, superseding previous: Int, among total: Int) {
+            if count == 0 { isSuperseded = Array(repeating: false, count: total) }
+            if count < SafeTensorsWarnings.limit { first.append(index) }
+            count += 1
+            if previous < total { isSuperseded[previous] = true }
+        }
+    }
+
+    /// Memory for two strings whose escapes are replaced.
+    private struct Scratch {
+        private var first: [UInt8] = []
+        private var second: [UInt8] = []
+
+        /// The contents of `text`, until the next call.
+        @_lifetime(&self)
+        mutating func contents(of text: JSONText, in bytes: RawSpan) -> RawSpan {
+            first.removeAll(keepingCapacity: true)
+            text.append(to: &first, from: bytes)
+            return RawSpan(_elements: first.span)
+        }
+
+        /// True where the strings that open at `a` and `b` are equal.
+        mutating func areEqual(_ a: UInt32, _ b: UInt32, in bytes: RawSpan) -> Bool {
+            let text = JSONText.opened(at: Int(a), in: bytes)
+            let other = JSONText.opened(at: Int(b), in: bytes)
+            let spelling = bytes.extracting(text.start..<text.end)
+            if !text.hasEscapes { return other.equals(spelling, in: bytes) }
+            first.removeAll(keepingCapacity: true)
+            text.append(to: &first, from: bytes)
+            second.removeAll(keepingCapacity: true)
+            other.append(to: &second, from: bytes)
+            return first == second
+        }
     }
 
     /// Enters all strings of `bytes` that open at `quotes`; of equal ones the last stays.
-    mutating func enterAll(_ quotes: [UInt32], in bytes: RawSpan) -> Duplicates {
+    ///
+    /// - Parameter onlyFirst: whether to stop at the first string that equals an earlier one.
+    mutating func enterAll(_ quotes: [UInt32], in bytes: RawSpan, onlyFirst: Bool) -> Duplicates {
         var duplicates = Duplicates()
         // Blocks, so that the cache misses of a large table overlap.
         var hashes = [32 of UInt64](repeating: 0)
+        var scratch = Scratch()
         for start in stride(from: 0, to: quotes.count, by: hashes.count) {
             let count = min(hashes.count, quotes.count - start)
             for offset in 0..<count {
-                hashes[offset] = hash(JSONText.opened(at: Int(quotes[start + offset]), in: bytes), in: bytes)
+                hashes[offset] = hash(openedAt: Int(quotes[start + offset]), in: bytes, &scratch)
             }
             prefetch(hashes)
             for offset in 0..<count {
                 let index = start + offset
-                guard let previous = enter(index, hash: hashes[offset], of: quotes, in: bytes) else {
-                    continue
-                }
-                if duplicates.count == 0 {
-                    duplicates.isSuperseded = Array(repeating: false, count: quotes.count)
-                }
-                if duplicates.count < SafeTensorsWarnings.limit { duplicates.first.append(index) }
-                duplicates.count += 1
-                duplicates.isSuperseded[previous] = true
+                guard
+                    let previous = enter(index, hash: hashes[offset], of: quotes, in: bytes, &scratch)
+                else { continue }
+                duplicates.note(index, superseding: previous, among: onlyFirst ? 0 : quotes.count)
+                if onlyFirst { return duplicates }
             }
         }
         return duplicates
     }
 
     /// Enters one string and returns the index of the equal one that it replaces, or nil.
-    private mutating func enter(_ index: Int, hash: UInt64, of quotes: [UInt32], in bytes: RawSpan) -> Int? {
-        let slot = slot(hash: hash) { Self.areEqual(quotes[index], quotes[$0], in: bytes) }
+    private mutating func enter(
+        _ index: Int, hash: UInt64, of quotes: [UInt32], in bytes: RawSpan, _ scratch: inout Scratch
+    ) -> Int? {
+        let slot = slot(hash: hash) { scratch.areEqual(quotes[index], quotes[$0], in: bytes) }
         let previous = Int(slots[slot] & 0xFF_FFFF) - 1
         slots[slot] = tag(hash) | UInt32(truncatingIfNeeded: index + 1)
         return previous < 0 ? nil : previous
@@ -80,53 +111,76 @@ struct NameTable: Sendable {
     @inline(__always)
     private func slot(hash: UInt64, isSame: (Int) -> Bool) -> Int {
         let tag = tag(hash)
-        var slot = Int(truncatingIfNeeded: hash) & mask
+        var slot = firstSlot(hash)
         while slots[slot] != 0 {
             if slots[slot] & 0xFF00_0000 == tag, isSame(Int(slots[slot] & 0xFF_FFFF) - 1) { break }
-            slot = (slot + 1) & mask
+            slot = slot + 1 == slots.count ? 0 : slot + 1
         }
         return slot
     }
+
+    /// The slot where a string with this hash belongs: the upper half of the hash scaled to the table.
+    @inline(__always)
+    private func firstSlot(_ hash: UInt64) -> Int { Int(((hash >> 32) &* UInt64(slots.count)) >> 32) }
 
     /// Touches the slots where strings with these hashes belong.
     private func prefetch(_ hashes: [32 of UInt64]) {
         var indices: UInt32 = 0
         for index in hashes.indices {
-            indices |= slots[Int(truncatingIfNeeded: hashes[index]) & mask] & 0xFF_FFFF
+            indices |= slots[firstSlot(hashes[index])] & 0xFF_FFFF
         }
         // Always true, which the compiler does not know: it must do the loads.
         precondition(indices <= 0xFF_FFFF)
     }
 
-    private static func areEqual(_ a: UInt32, _ b: UInt32, in bytes: RawSpan) -> Bool {
-        let other = JSONText.opened(at: Int(b), in: bytes)
-        let text = JSONText.opened(at: Int(a), in: bytes)
-        if text.hasEscapes { return other.equals(text.utf8(in: bytes), in: bytes) }
-        return other.equals(bytes.extracting(text.start..<text.end), in: bytes)
-    }
+    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash) & 0xFF00_0000 }
 
-    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash >> 32) & 0xFF00_0000 }
-
-    private func hash(_ text: JSONText, in bytes: RawSpan) -> UInt64 {
-        if text.hasEscapes { return hash(RawSpan(_elements: text.utf8(in: bytes).span)) }
-        return hash(bytes.extracting(text.start..<text.end))
+    /// The hash of the string that opens at `quote`, found while looking for its end.
+    ///
+    /// - Parameter scratch: memory for strings whose escapes must be replaced.
+    private func hash(openedAt quote: Int, in bytes: RawSpan, _ scratch: inout Scratch) -> UInt64 {
+        var state = seed
+        let start = quote + 1
+        var position = start
+        while position + 8 <= bytes.byteCount {
+            let word = bytes.load(littleEndian: UInt64.self, at: position)
+            let quotes = Self.marks(word, UInt8(ascii: "\""))
+            let escapes = Self.marks(word, UInt8(ascii: "\\"))
+            guard quotes | escapes != 0 else {
+                fold(&state, word)
+                position += 8
+                continue
+            }
+            // The lowest mark is exact; those above it may be false.
+            let lowest = quotes & (0 &- quotes)
+            guard quotes != 0, escapes & (lowest &- 1) == 0 else { break }
+            let count = position - start + quotes.trailingZeroBitCount / 8
+            return finish(&state, word & ((lowest >> 7) &- 1), count: count)
+        }
+        let text = JSONText.opened(at: quote, in: bytes)
+        guard text.hasEscapes else { return hash(bytes.extracting(text.start..<text.end)) }
+        return hash(scratch.contents(of: text, in: bytes))
     }
 
     /// A keyed hash: each word is folded in by a full-width multiplication.
     private func hash(_ contents: RawSpan) -> UInt64 {
-        var state = seed ^ UInt64(contents.byteCount)
+        var state = seed
         var position = 0
         while position + 8 <= contents.byteCount {
             fold(&state, contents.load(littleEndian: UInt64.self, at: position))
             position += 8
         }
         var rest: UInt64 = 0
-        while position < contents.byteCount {
-            rest = rest << 8 | UInt64(contents[position])
-            position += 1
+        for offset in position..<contents.byteCount {
+            rest |= UInt64(contents[offset]) << UInt64(8 * (offset - position))
         }
+        return finish(&state, rest, count: contents.byteCount)
+    }
+
+    @inline(__always)
+    private func finish(_ state: inout UInt64, _ rest: UInt64, count: Int) -> UInt64 {
         fold(&state, rest)
-        fold(&state, seed)
+        fold(&state, UInt64(count))
         return state
     }
 
@@ -134,5 +188,13 @@ struct NameTable: Sendable {
     private func fold(_ state: inout UInt64, _ word: UInt64) {
         let product = (state ^ word).multipliedFullWidth(by: multiplier)
         state = product.high ^ product.low &+ word
+    }
+
+    /// The top bit of each byte of `word` that is `byte`, exact up to the lowest one.
+    @inline(__always)
+    private static func marks(_ word: UInt64, _ byte: UInt8) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let flipped = word ^ (ones &* UInt64(byte))
+        return (flipped &- ones) & ~flipped & (ones &* 0x80)
     }
 }

@@ -13,10 +13,13 @@ struct ShortText: Equatable {
     }
 
     /// The contents of a string of a header, or nil where they are longer than 16 bytes.
-    init?(_ text: JSONText, in bytes: RawSpan) {
+    ///
+    /// - Parameter scratch: memory for replacing escapes.
+    init?(_ text: JSONText, in bytes: RawSpan, _ scratch: inout [UInt8]) {
         if text.hasEscapes {
-            let decoded = text.utf8(in: bytes)
-            self.init(bytes: RawSpan(_elements: decoded.span), start: 0, end: decoded.count)
+            scratch.removeAll(keepingCapacity: true)
+            text.append(to: &scratch, from: bytes)
+            self.init(bytes: RawSpan(_elements: scratch.span), start: 0, end: scratch.count)
         } else {
             self.init(bytes: bytes, start: text.start, end: text.end)
         }
@@ -49,7 +52,8 @@ enum DTypeSpelling {
 
     /// The dtype that a header's string spells, or nil.
     static func dtype(_ text: JSONText, in bytes: RawSpan) -> DType? {
-        guard let short = ShortText(text, in: bytes),
+        var scratch: [UInt8] = []
+        guard let short = ShortText(text, in: bytes, &scratch),
             let index = spellings.firstIndex(of: short)
         else { return nil }
         return DType.allCases[index]

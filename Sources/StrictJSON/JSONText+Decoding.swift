@@ -77,7 +77,7 @@ extension JSONText {
                 scalar = 0x10000 + (UInt32(unit) - 0xD800) << 10 + (UInt32(low) & 0x3FF)
                 position += 6
             }
-            result.append(contentsOf: String(Unicode.Scalar(scalar) ?? "\u{FFFD}").utf8)
+            appendUTF8(of: scalar, to: &result)
             return
         }
         let letter = bytes.byte(position + 1)
@@ -89,6 +89,26 @@ extension JSONText {
         case UInt8(ascii: "r"): result.append(0x0D)
         case UInt8(ascii: "t"): result.append(0x09)
         default: result.append(letter)
+        }
+    }
+
+    /// Appends the UTF-8 of a scalar value that is no surrogate.
+    private func appendUTF8(of scalar: UInt32, to result: inout [UInt8]) {
+        func continuation(_ shift: UInt32) -> UInt8 { UInt8(0x80 | (scalar >> shift & 0x3F)) }
+        switch scalar {
+        case 0..<0x80: result.append(UInt8(scalar))
+        case 0x80..<0x800:
+            result.append(UInt8(0xC0 | scalar >> 6))
+            result.append(continuation(0))
+        case 0x800..<0x1_0000:
+            result.append(UInt8(0xE0 | scalar >> 12))
+            result.append(continuation(6))
+            result.append(continuation(0))
+        default:
+            result.append(UInt8(0xF0 | (scalar >> 18 & 7)))
+            result.append(continuation(12))
+            result.append(continuation(6))
+            result.append(continuation(0))
         }
     }
 }

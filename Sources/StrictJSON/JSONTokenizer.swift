@@ -49,6 +49,15 @@ public struct JSONTokenizer: ~Escapable {
         }
     }
 
+    /// Goes on behind a member of the innermost object that the caller has read itself.
+    ///
+    /// - Parameter end: the byte after the member's value, at or behind ``position``.
+    public mutating func resume(afterMemberEndingAt end: Int) {
+        precondition(depth > 0 && isInObject && end >= position && end <= bytes.byteCount)
+        position = end
+        expectation = .afterValue
+    }
+
     /// Reads on to the end of the array or object whose beginning was just returned.
     ///
     /// - Parameter number: called for each number on the way.
@@ -57,12 +66,47 @@ public struct JSONTokenizer: ~Escapable {
     ) throws(JSONError) {
         let outside = depth - 1
         while depth > outside {
+            skipPlainElements(outside: outside)
+            guard depth > outside else { return }
             if case .number(let text) = try next() { try number(text) }
         }
     }
 }
 
 extension JSONTokenizer {
+    /// Passes over brackets, commas and short unsigned integers in arrays, as far as they follow each other
+    /// without anything else, until `outside` levels are left: what takes most time in a hostile document.
+    private mutating func skipPlainElements(outside: Int) {
+        while !isInObject, let byte = peek {
+            switch (byte, expectation) {
+            case (UInt8(ascii: "]"), .afterValue), (UInt8(ascii: "]"), .firstElement):
+                _ = close()
+                if depth == outside { return }
+            case (UInt8(ascii: "["), .value), (UInt8(ascii: "["), .firstElement):
+                guard depth < maximumDepth, (try? open(object: false)) != nil else { return }
+            case (UInt8(ascii: ","), .afterValue):
+                position += 1
+                expectation = .value
+            case (UInt8(ascii: "0")...UInt8(ascii: "9"), .value),
+                (UInt8(ascii: "0")...UInt8(ascii: "9"), .firstElement):
+                guard let end = endOfPlainInteger() else { return }
+                position = end
+                expectation = .afterValue
+            default: return
+            }
+        }
+    }
+
+    /// The byte after the digits that begin here, or nil where they are not simply an integer of 64 bits.
+    @inline(__always)
+    private func endOfPlainInteger() -> Int? {
+        var end = position + 1
+        while end < bytes.byteCount, bytes.byte(end) &- UInt8(ascii: "0") < 10 { end += 1 }
+        guard end < bytes.byteCount, end - position < 20 else { return nil }
+        guard bytes.byte(position) != UInt8(ascii: "0") || end == position + 1 else { return nil }
+        return bytes.byte(end) == UInt8(ascii: ",") || bytes.byte(end) == UInt8(ascii: "]") ? end : nil
+    }
+
     private var peek: UInt8? { position < bytes.byteCount ? bytes.byte(position) : nil }
 
     @inline(__always)

@@ -15,11 +15,7 @@ public protocol ByteSource: Sendable {
 extension ByteSource {
     /// The `count` bytes from `offset` as an array, for headers and other small parts.
     public func bytes(at offset: UInt64, count: Int) throws(IOError) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: count)
-        var span = result.mutableSpan
-        var raw = MutableRawSpan(_elements: &span)
-        try read(at: offset, into: &raw)
-        return result
+        try [UInt8](count: count) { (buffer) throws(IOError) in try read(at: offset, into: &buffer) }
     }
 }
 

@@ -23,7 +23,8 @@ struct RepositoryTests {
 
     @Test func `a target imports only targets that stand above it`() throws {
         let order = [
-            "CSystem", "CDigest", "COpenSSL", "CZlib", "TensorCore", "StrictJSON", "SafeTensors", "Integrity",
+            "CSystem", "CDigest", "COpenSSL", "CZlib", "TensorCore", "StrictJSON", "SafeTensors", "Loaders",
+            "Integrity",
             "Archives", "Checkpoints", "CheckpointFormats", "Conversion", "ArtifactCLI",
         ]
         let outside = ["Glibc", "ArgumentParser", "Synchronization"]
@@ -59,7 +60,7 @@ struct RepositoryTests {
     }
 
     @Test func `no command of the help lacks a description`() throws {
-        for command in [[], ["export"], ["inspect"], ["verify"]] {
+        for command in [[], ["export"], ["inspect"], ["verify"], ["check"]] {
             let help = try run(Repository.command, command + ["--help"])
             #expect(help.exitCode == 0 && help.output.contains("USAGE"))
         }

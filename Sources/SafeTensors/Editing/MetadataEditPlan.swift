@@ -35,7 +35,8 @@ extension ByteSource {
         let check = try SafeTensorsHeader(parsing: Array(new[8...]), fileByteCount: newSize)
         // The text of the entries was copied; what is checked is that it is still the text of entries.
         guard check.count == header.count else {
-            throw SafeTensorsError(.badTensorEntry, "the new header would not have the tensors of the old one")
+            throw SafeTensorsError(
+                .badTensorEntry, "the new header would not have the tensors of the old one")
         }
         let outcome = SafeTensorsMetadataEditor.Outcome(
             method: new.count == old.count ? .inPlace : .insert, before: metadata, after: check.metadata,

@@ -1,0 +1,102 @@
+internal import ArchiveTestSupport
+internal import Archives
+internal import CheckpointFormats
+internal import Checkpoints
+internal import SafeTensors
+internal import StrictJSON
+internal import TensorCore
+
+/// What reads untrusted bytes, as functions that take any bytes.
+///
+/// A function returns whatever the bytes are, or traps where a promise is broken.
+public enum FuzzEntry: String, CaseIterable, Sendable {
+    case header, json, index, pytorch, pickle
+
+    /// Reads `bytes`.
+    public func callAsFunction(_ bytes: [UInt8]) {
+        switch self {
+        case .header: Self.readHeader(bytes)
+        case .json: Self.readJSON(bytes)
+        case .index: Self.readIndex(bytes)
+        case .pytorch: Self.readCheckpoint(bytes)
+        case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
+        }
+    }
+}
+
+extension FuzzEntry {
+    /// Both modes give a verdict, strict mode accepts no more than the reference, and what is accepted is consistent.
+    private static func readHeader(_ bytes: [UInt8]) {
+        let source = MemorySource(name: "fuzz", contents: bytes)
+        let strict = try? SafeTensorsHeader(reading: source)
+        let reference = try? SafeTensorsHeader(reading: source, mode: .reference)
+        precondition(strict == nil || reference != nil, "strict mode accepts more")
+        guard let header = reference else { return }
+        var total: UInt64 = 0
+        for (position, tensor) in header.enumerated() {
+            precondition(header.index(of: tensor.name) == position, "a name is lost")
+            precondition(tensor.dtype.byteCount(of: tensor.shape) == tensor.byteCount, "a size is wrong")
+            precondition(tensor.fileRange.upperBound <= UInt64(bytes.count), "data lies outside the file")
+            total += tensor.byteCount
+        }
+        precondition(total == header.dataByteCount, "the tensors do not fill the file")
+        precondition(Set(header.offsetOrder).count == header.count, "the order is no permutation")
+        _ = header.metadata
+    }
+
+    /// A document that is accepted is written and read as the same.
+    private static func readJSON(_ bytes: [UInt8]) {
+        guard let value = try? JSONValue(parsing: bytes) else { return }
+        let text = value.serialized()
+        guard let again = try? JSONValue(parsing: text) else {
+            preconditionFailure("what was written cannot be read")
+        }
+        precondition(again.serialized() == text, "what was written reads as something else")
+        _ = value.serialized(indent: 2, asciiOnly: true, sortKeys: true)
+    }
+
+    /// An index that is accepted names safe paths and is written and read as the same.
+    private static func readIndex(_ bytes: [UInt8]) {
+        guard let index = try? ShardIndex(parsing: bytes) else { return }
+        precondition(index.files.allSatisfy(Path.isSafeRelative), "an unsafe path is accepted")
+        guard let again = try? ShardIndex(parsing: index.serialized()) else {
+            preconditionFailure("what was written cannot be read")
+        }
+        precondition(Set(again.entries) == Set(index.entries), "what was written reads as something else")
+    }
+
+    /// A checkpoint that is accepted can be read from its first byte to its last.
+    private static func readCheckpoint(_ bytes: [UInt8]) {
+        let source = MemorySource(name: "fuzz", contents: bytes)
+        guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
+        _ = checkpoint.tiedGroups
+        for tensor in checkpoint.tensors where tensor.byteCount > 0 {
+            let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
+            var buffer = [UInt8](repeating: 0, count: Int(count))
+            var span = buffer.mutableSpan
+            var raw = MutableRawSpan(_elements: &span)
+            try? tensor.source.read(at: 0, into: &raw)
+            try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
+        }
+    }
+}
+
+extension FuzzEntry {
+    /// The archive that torch would write around a pickle, with four storages of 256 bytes.
+    package static func archive(pickle: [UInt8]) -> [UInt8] {
+        var members = [
+            ZipBuilder.Member("archive/data.pkl", pickle),
+            ZipBuilder.Member("archive/byteorder", Array("little".utf8)),
+        ]
+        for number in 0..<4 {
+            members.append(
+                ZipBuilder.Member("archive/data/\(number)", [UInt8](repeating: UInt8(number), count: 256)))
+        }
+        members.append(ZipBuilder.Member("archive/version", Array("3\n".utf8)))
+        for index in members.indices {
+            let data = members[index].data
+            members[index].crc = crc32(RawSpan(_elements: data.span))
+        }
+        return ZipBuilder(members).bytes()
+    }
+}

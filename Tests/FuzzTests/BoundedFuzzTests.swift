@@ -1,0 +1,58 @@
+import FuzzEntries
+import Glibc
+import Testing
+
+/// A few seconds of mutated files for everything that reads untrusted bytes.
+///
+/// Each runs in a process of its own with little memory and little time, so a trap, a hang or a flood fails the
+/// test and not the run. `make fuzz` goes on for as long as one likes.
+@Suite struct BoundedFuzzTests {
+    @Test func `SafeTensors headers`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.header, count: 20_000) }
+    }
+
+    @Test func `JSON documents`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.json, count: 20_000) }
+    }
+
+    @Test func `shard indexes`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.index, count: 10_000) }
+    }
+
+    @Test func `PyTorch files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.pytorch, count: 5_000) }
+    }
+
+    @Test func `pickles in archives`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.pickle, count: 5_000) }
+    }
+
+    @Test(arguments: FuzzEntry.allCases)
+    func `there are files to start from`(_ entry: FuzzEntry) throws {
+        #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)
+    }
+
+    @Test func `a seed always gives the same files`() {
+        var (a, b) = (HeaderGenerator(seed: 5), HeaderGenerator(seed: 5))
+        for _ in 0..<100 { #expect(a.next() == b.next()) }
+    }
+}
+
+private let repositoryRoot = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3)
+    .joined(separator: "/")
+
+/// Reads mutated files in at most half a gigabyte of memory and a minute of time.
+private func fuzz(_ entry: FuzzEntry, count: Int) throws {
+    var limit = rlimit(rlim_cur: 512 << 20, rlim_max: 512 << 20)
+    setrlimit(__rlimit_resource_t(RLIMIT_DATA.rawValue), &limit)
+    alarm(60)
+    let corpus = try Corpus.files(for: entry, root: repositoryRoot)
+    var random = SeededRandom(seed: 1)
+    var generator = HeaderGenerator(seed: 1)
+    for round in 0..<count {
+        var bytes = entry == .header && round % 2 == 0 ? generator.next() : random.pick(corpus)
+        Mutator.mutate(&bytes, fixed: entry == .header ? 8 : 0, &random)
+        if entry == .header, round % 8 != 0 { Mutator.mendHeaderLength(&bytes) }
+        entry(bytes)
+    }
+}
