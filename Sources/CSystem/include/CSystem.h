@@ -23,7 +23,8 @@ int csystem_processor_count(void);
 void csystem_raise_file_limit(void);
 
 /// fallocate(2): reserves the first `count` bytes of a file. Returns 0 or an errno value; never emulated by
-/// writing, as posix_fallocate is where the file system cannot reserve.
+/// writing, as posix_fallocate is where the file system cannot reserve. On tmpfs, which would do its work twice,
+/// only checks that there is room.
 int csystem_reserve(int descriptor, unsigned long long count);
 
 #endif
