@@ -74,7 +74,7 @@ HOSTILE = {
     "hostile-shape": filled('{"a":{"dtype":"U8","data_offsets":[0,0],"shape":[0,', "1,", "1]}}"),
     "hostile-arrays": filled(ENTRY, "[],", "[]]}}"),
     "hostile-metadata": lambda: '{"__metadata__":{%s}}' % ",".join(
-        '"%x":""' % i for i in range(9_000_000)),
+        '"%x":""' % i for i in range(8_200_000)),
     "hostile-tensors": lambda: "{%s}" % ",".join(
         '"%x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(1_700_000)),
 }

@@ -17,6 +17,11 @@ public struct SafeTensorsFile: Sendable {
     private let mapping: MappedFile
 
     /// Maps the file at `path` and checks its header.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - mode: what to do with files on which readers disagree.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read, else what is wrong with it.
     public init(mapping path: String, mode: ValidationMode = .strict) throws(SafeTensorsError) {
         do {
             mapping = try MappedFile(path: path)
@@ -27,9 +32,15 @@ public struct SafeTensorsFile: Sendable {
     }
 
     /// The tensor with this name, or nil.
+    ///
+    /// - Parameter name: the tensor's name, compared as bytes.
+    /// - Returns: the tensor, which keeps the mapping; in constant time.
     public func tensor(named name: TensorName) -> TensorView? { header[name].map { view($0) } }
 
     /// The tensor at a position of the header.
+    ///
+    /// - Parameter position: one of the header's indices.
+    /// - Returns: the tensor, which keeps the mapping; in time in proportion to its name and rank.
     public func tensor(at position: Int) -> TensorView { view(header[position]) }
 
     private func view(_ info: TensorInfo) -> TensorView { TensorView(info: info, mapping: mapping) }
@@ -61,6 +72,9 @@ public struct TensorView: Sendable {
     /// The elements without a copy, or nil where `T` does not fit the dtype or the data is not aligned for it.
     ///
     /// Elements are little-endian, so this is nil for multi-byte types on a big-endian machine.
+    ///
+    /// - Parameter type: the type to see the elements as.
+    /// - Returns: all elements in row-major order, without a copy, or nil; in constant time.
     @_lifetime(borrow self)
     public func elements<T: TensorElement>(as type: T.Type) -> Span<T>? {
         guard T.canView(info.dtype), MemoryLayout<T>.size == 1 || 1.littleEndian == 1 else { return nil }

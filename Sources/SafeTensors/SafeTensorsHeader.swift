@@ -61,6 +61,9 @@ public struct SafeTensorsHeader: Sendable {
     public var metadata: SafeTensorsMetadata { SafeTensorsMetadata(json: json, keys: index.metadataKeys) }
 
     /// The position of the tensor with this name, or nil, in constant time.
+    ///
+    /// - Parameter name: the tensor's name, compared as bytes.
+    /// - Returns: its position in the header.
     public func index(of name: TensorName) -> Int? {
         index.table.index(
             of: RawSpan(_elements: name.utf8.span), among: index.names, in: RawSpan(_elements: json.span))
@@ -101,6 +104,9 @@ extension SafeTensorsHeader: RandomAccessCollection {
 extension SafeTensorsHeader {
     /// Reads and checks the header of a file: the eight bytes of its length and the header, no data.
     ///
+    /// - Parameters:
+    ///   - source: the file.
+    ///   - mode: what to do with files on which readers disagree.
     /// - Throws: ``SafeTensorsError/Code/io`` where the source cannot be read, else what is wrong with it.
     public init(reading source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
         let size = source.byteCount

@@ -8,18 +8,32 @@ public struct SafeTensorsReader: Sendable {
     public let source: any ByteSource
 
     /// Reads and checks the header of `source`.
+    ///
+    /// - Parameters:
+    ///   - source: the file.
+    ///   - mode: what to do with files on which readers disagree.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read, else what is wrong with it.
     public init(_ source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
         header = try SafeTensorsHeader(reading: source, mode: mode)
         self.source = source
     }
 
     /// Reads by a header that was checked already; it must be that of `source`.
+    ///
+    /// - Parameters:
+    ///   - source: the file.
+    ///   - header: its header.
     public init(_ source: any ByteSource, header: SafeTensorsHeader) {
         self.header = header
         self.source = source
     }
 
     /// Opens the file at `path` and checks its header.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - mode: what to do with files on which readers disagree.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read, else what is wrong with it.
     public init(opening path: String, mode: ValidationMode = .strict) throws(SafeTensorsError) {
         let file: InputFile
         do {
@@ -38,6 +52,12 @@ public struct SafeTensorsReader: Sendable {
     /// Fills the whole of `buffer` with the bytes of a tensor that start at `offset`.
     ///
     /// The tensor must be of this file's header and hold that many bytes from `offset` on.
+    ///
+    /// - Parameters:
+    ///   - tensor: a tensor of this file's header.
+    ///   - offset: the first byte to read, from the start of the tensor.
+    ///   - buffer: where the bytes go; row-major, little-endian.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read or became shorter.
     public func read(
         _ tensor: TensorInfo, at offset: UInt64 = 0, into buffer: inout MutableRawSpan
     ) throws(SafeTensorsError) {
@@ -50,6 +70,10 @@ public struct SafeTensorsReader: Sendable {
     }
 
     /// All bytes of a tensor.
+    ///
+    /// - Parameter tensor: a tensor of this file's header.
+    /// - Returns: its bytes, row-major and little-endian, copied.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read or became shorter.
     public func bytes(of tensor: TensorInfo) throws(SafeTensorsError) -> [UInt8] {
         var result = [UInt8](repeating: 0, count: Int(tensor.byteCount))
         var span = result.mutableSpan

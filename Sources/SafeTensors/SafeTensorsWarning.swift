@@ -70,6 +70,9 @@ public struct SafeTensorsWarnings: Sendable {
     public var isEmpty: Bool { kept.isEmpty }
 
     /// How many warnings of this kind there were, kept or not.
+    ///
+    /// - Parameter code: the kind.
+    /// - Returns: the number, kept warnings among them.
     public func count(of code: SafeTensorsWarning.Code) -> Int { counts[code.index] }
 
     /// Counts a warning, and keeps it unless enough of its kind were kept.

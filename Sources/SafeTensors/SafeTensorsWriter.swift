@@ -21,6 +21,11 @@ public struct SafeTensorsWriter: ~Copyable {
     private var written: UInt64 = 0
 
     /// Creates a temporary file beside the destination and writes the header to it.
+    ///
+    /// - Parameters:
+    ///   - path: the destination, whose directory must exist.
+    ///   - layout: what will be written, and where.
+    /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be created or the disk has no room.
     public init(replacing path: String, layout: SafeTensorsLayout) throws(SafeTensorsError) {
         self.layout = layout
         file = try Self.begin(path, layout)
@@ -42,6 +47,9 @@ public struct SafeTensorsWriter: ~Copyable {
 
     /// Writes the next bytes of a tensor, which must be the next of the layout that lacks bytes.
     ///
+    /// - Parameters:
+    ///   - bytes: as many as are at hand, row-major and little-endian.
+    ///   - name: the tensor.
     /// - Throws: ``SafeTensorsError/Code/wrongByteCount`` where another tensor is due or lacks fewer bytes.
     public mutating func append(_ bytes: RawSpan, to name: TensorName) throws(SafeTensorsError) {
         guard bytes.byteCount > 0 else { return }

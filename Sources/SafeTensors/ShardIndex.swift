@@ -13,6 +13,10 @@ public struct ShardIndex: Sendable {
         public var file: String
 
         /// Makes an entry.
+        ///
+        /// - Parameters:
+        ///   - tensor: the tensor.
+        ///   - file: the file that holds it, relative to the directory of the index.
         public init(tensor: TensorName, file: String) {
             self.tensor = tensor
             self.file = file

@@ -27,7 +27,8 @@ void csystem_open_standard_descriptors(void);
 void csystem_raise_file_limit(void);
 
 /// fallocate(2): reserves the first `count` bytes of a file. Returns 0 or an errno value; never emulated by
-/// writing, as posix_fallocate is where the file system cannot reserve.
+/// writing, as posix_fallocate is where the file system cannot reserve. On tmpfs, which would do its work twice,
+/// only checks that there is room.
 int csystem_reserve(int descriptor, unsigned long long count);
 
 /// fallocate(2) with FALLOC_FL_INSERT_RANGE: moves what stands from `offset` on up by `count` bytes, both whole
