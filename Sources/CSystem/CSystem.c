@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE (1 << 0)
@@ -60,4 +62,29 @@ void csystem_raise_file_limit(void) {
 
 int csystem_reserve(int descriptor, unsigned long long count) {
   return fallocate(descriptor, 0, 0, (off_t)count) == 0 ? 0 : errno;
+}
+
+int csystem_open_direct(const char *path) {
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_DIRECT);
+  return descriptor >= 0 ? descriptor : -errno;
+}
+
+unsigned csystem_direct_alignment(int descriptor) {
+  const unsigned usual = 4096;
+#ifdef STATX_DIOALIGN
+  struct statx status;
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 && (status.stx_mask & STATX_DIOALIGN)) {
+    unsigned memory = status.stx_dio_mem_align, offset = status.stx_dio_offset_align;
+    unsigned needed = memory > offset ? memory : offset;
+    // Zero says that the file system refuses; a page serves all devices with smaller sectors.
+    return needed == 0 ? 0 : needed > usual ? needed : usual;
+  }
+#endif
+  (void)descriptor;
+  return usual;
+}
+
+unsigned long long csystem_file_system_type(int descriptor) {
+  struct statfs status;
+  return fstatfs(descriptor, &status) == 0 ? (unsigned long long)status.f_type : 0;
 }

@@ -8,8 +8,17 @@ public struct SafeTensorsReader: Sendable {
     public let source: any ByteSource
 
     /// Reads and checks the header of `source`.
-    public init(_ source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
-        header = try SafeTensorsHeader(reading: source, mode: mode)
+    ///
+    /// - Parameters:
+    ///   - source: the file.
+    ///   - mode: what to do with files on which readers disagree.
+    ///   - firstReadByteCount: the bytes to read at first; see
+    ///     ``SafeTensorsHeader/init(reading:mode:firstReadByteCount:)``.
+    public init(
+        _ source: any ByteSource, mode: ValidationMode = .strict, firstReadByteCount: Int = 0
+    ) throws(SafeTensorsError) {
+        header = try SafeTensorsHeader(
+            reading: source, mode: mode, firstReadByteCount: firstReadByteCount)
         self.source = source
     }
 
@@ -46,11 +55,9 @@ public struct SafeTensorsReader: Sendable {
 
     /// All bytes of a tensor.
     public func bytes(of tensor: TensorInfo) throws(SafeTensorsError) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: Int(tensor.byteCount))
-        var span = result.mutableSpan
-        var raw = MutableRawSpan(_elements: &span)
-        try read(tensor, into: &raw)
-        return result
+        try [UInt8](count: Int(tensor.byteCount)) { (buffer) throws(SafeTensorsError) in
+            try read(tensor, into: &buffer)
+        }
     }
 
     /// Reads the data of the tensors whose dtype does not allow every value, and notes the values it forbids.

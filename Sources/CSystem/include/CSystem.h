@@ -26,4 +26,14 @@ void csystem_raise_file_limit(void);
 /// writing, as posix_fallocate is where the file system cannot reserve.
 int csystem_reserve(int descriptor, unsigned long long count);
 
+/// Opens a regular file for reads that pass by the page cache (O_DIRECT). Returns the descriptor, or minus an
+/// errno value.
+int csystem_open_direct(const char *path);
+
+/// The bytes that offset, length and address of a direct read must be multiples of, or 0 where it is refused.
+unsigned csystem_direct_alignment(int descriptor);
+
+/// statfs(2): the number that tells the type of a file's file system, or 0.
+unsigned long long csystem_file_system_type(int descriptor);
+
 #endif
