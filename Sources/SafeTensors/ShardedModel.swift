@@ -33,7 +33,7 @@ public struct ShardedModel: Sendable {
     /// Opens a model.
     ///
     /// - Parameters:
-    ///   - index: the index file.
+    ///   - source: the index file.
     ///   - mode: what to do with shards on which readers disagree.
     ///   - firstReadByteCount: the bytes of a shard to read at first.
     ///   - jobs: how many shards to open at the same time, each on a thread of its own.
