@@ -82,7 +82,8 @@ let package = Package(
             name: "TensorCoreTests", dependencies: ["TensorCore", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: settings),
         .testTarget(
-            name: "SafeTensorsTests", dependencies: ["TensorCore", "StrictJSON", "SafeTensors"],
+            name: "SafeTensorsTests",
+            dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "LoadersTests", dependencies: ["TensorCore", "SafeTensors", "Loaders", "TestSupport"],

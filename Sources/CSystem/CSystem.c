@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <unistd.h>
+#include <sys/stat.h>
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE (1 << 0)
@@ -103,4 +104,29 @@ long long csystem_copy_range(int from, unsigned long long from_offset, unsigned 
   off_t source = (off_t)from_offset, target = (off_t)to_offset;
   ssize_t copied = copy_file_range(from, &source, to, &target, count, 0);
   return copied >= 0 ? copied : -(long long)errno;
+}
+
+int csystem_open_direct(const char *path) {
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_DIRECT);
+  return descriptor >= 0 ? descriptor : -errno;
+}
+
+unsigned csystem_direct_alignment(int descriptor) {
+  const unsigned usual = 4096;
+#ifdef STATX_DIOALIGN
+  struct statx status;
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 && (status.stx_mask & STATX_DIOALIGN)) {
+    unsigned memory = status.stx_dio_mem_align, offset = status.stx_dio_offset_align;
+    unsigned needed = memory > offset ? memory : offset;
+    // Zero says that the file system refuses; a page serves all devices with smaller sectors.
+    return needed == 0 ? 0 : needed > usual ? needed : usual;
+  }
+#endif
+  (void)descriptor;
+  return usual;
+}
+
+unsigned long long csystem_file_system_type(int descriptor) {
+  struct statfs status;
+  return fstatfs(descriptor, &status) == 0 ? (unsigned long long)status.f_type : 0;
 }

@@ -167,16 +167,16 @@ extension PlainEntryReader {
 extension PlainEntryReader {
     private static let ones: UInt64 = 0x0101_0101_0101_0101
     private static let highs: UInt64 = 0x8080_8080_8080_8080
-    /// `"dtype":`
+    // `"dtype":`
     private static let dtypeKey: UInt64 = 0x3A22_6570_7974_6422
-    /// `"shape":`
+    // `"shape":`
     private static let shapeKey: UInt64 = 0x3A22_6570_6168_7322
-    /// `"data_of`
+    // `"data_of`
     private static let offsetsKeyStart: UInt64 = 0x666F_5F61_7461_6422
-    /// `ffsets":`
+    // `ffsets":`
     private static let offsetsKeyEnd: UInt64 = 0x3A22_7374_6573_6666
     private static let metadataKey = ShortText(HeaderParser.metadataKey)
-    /// `__metada`
+    // `__metada`
     private static let metadataStart: UInt64 = 0x6164_6174_656D_5F5F
 
     /// The top bit of each byte of `word` that is `byte`, exact up to the lowest one.

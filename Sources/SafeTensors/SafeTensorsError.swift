@@ -74,6 +74,14 @@ public struct SafeTensorsError: Error, Sendable {
         case unsafePath
         /// An index file names a shard of another kind of file.
         case wrongExtension
+        /// An index is beyond its axis.
+        case outOfRange
+        /// A selection has more indices than the tensor has axes.
+        case tooManyIndices
+        /// A selection has a step of zero or more than one ellipsis.
+        case badSelection
+        /// A shard of a model lacks a tensor that the index places there, or no shard has the tensor.
+        case tensorMissing
     }
 
     /// What kind of fault it is.
@@ -128,7 +136,8 @@ extension SafeTensorsError.Code {
         case .subByteMisaligned: "MisalignedSlice"
         case .io: "IoError"
         case .reservedName, .duplicateName, .nameNotUTF8, .wrongByteCount, .writtenTwice, .badAlignment,
-            .unknownKey, .fileBusy, .sharedFile, .interruptedEdit, .badIndex, .unsafePath, .wrongExtension:
+            .unknownKey, .fileBusy, .sharedFile, .interruptedEdit, .badIndex, .unsafePath, .wrongExtension,
+            .outOfRange, .tooManyIndices, .badSelection, .tensorMissing:
             nil
         }
     }

@@ -104,17 +104,27 @@ extension SafeTensorsHeader: RandomAccessCollection {
 extension SafeTensorsHeader {
     /// Reads and checks the header of a file: the eight bytes of its length and the header, no data.
     ///
+    /// Takes one read where the first covers the header, else two.
+    ///
     /// - Parameters:
     ///   - source: the file.
     ///   - mode: what to do with files on which readers disagree.
+    ///   - firstReadByteCount: the bytes to read at first, at least 64. Few suit a local file, where a read
+    ///     costs little; for a remote one a guess that covers most headers, such as 100,000, saves a request.
     /// - Throws: ``SafeTensorsError/Code/io`` where the source cannot be read, else what is wrong with it.
-    public init(reading source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
+    public init(
+        reading source: any ByteSource, mode: ValidationMode = .strict, firstReadByteCount: Int = 0
+    ) throws(SafeTensorsError) {
         let size = source.byteCount
-        let prefixByteCount = Swift.min(size, UInt64(Lookalike.prefixByteCount))
-        let prefix = try source.header(at: 0, count: Int(prefixByteCount))
+        let firstByteCount = Swift.min(
+            size, UInt64(Swift.max(Lookalike.prefixByteCount, firstReadByteCount)),
+            UInt64(Self.maximumHeaderByteCount + 8))
+        let first = try source.header(at: 0, count: Int(firstByteCount))
+        let prefix = Array(first.prefix(Lookalike.prefixByteCount))
         let count = try Self.headerByteCount(prefix: prefix, fileByteCount: size)
         do {
-            try self.init(parsing: try source.header(at: 8, count: count), fileByteCount: size, mode: mode)
+            try self.init(
+                parsing: try source.header(following: first, count: count), fileByteCount: size, mode: mode)
         } catch {
             throw error.adding(hint: Lookalike.hint(prefix))
         }
@@ -146,6 +156,21 @@ extension ByteSource {
     fileprivate func header(at offset: UInt64, count: Int) throws(SafeTensorsError) -> [UInt8] {
         do {
             return try bytes(at: offset, count: count)
+        } catch {
+            throw SafeTensorsError(error)
+        }
+    }
+
+    /// The `count` bytes after the first eight, of which `first` holds those at the beginning.
+    fileprivate func header(following first: [UInt8], count: Int) throws(SafeTensorsError) -> [UInt8] {
+        let known = Swift.min(first.count - 8, count)
+        do {
+            return try [UInt8](count: count) { (buffer) throws(IOError) in
+                copyBytes(from: first.span.bytesView, at: 8, to: &buffer, at: 0, count: known)
+                guard known < count else { return }
+                var rest = buffer._mutatingExtracting(known..<count)
+                try read(at: UInt64(first.count), into: &rest)
+            }
         } catch {
             throw SafeTensorsError(error)
         }

@@ -12,9 +12,14 @@ public struct SafeTensorsReader: Sendable {
     /// - Parameters:
     ///   - source: the file.
     ///   - mode: what to do with files on which readers disagree.
+    ///   - firstReadByteCount: the bytes to read at first; see
+    ///     ``SafeTensorsHeader/init(reading:mode:firstReadByteCount:)``.
     /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read, else what is wrong with it.
-    public init(_ source: any ByteSource, mode: ValidationMode = .strict) throws(SafeTensorsError) {
-        header = try SafeTensorsHeader(reading: source, mode: mode)
+    public init(
+        _ source: any ByteSource, mode: ValidationMode = .strict, firstReadByteCount: Int = 0
+    ) throws(SafeTensorsError) {
+        header = try SafeTensorsHeader(
+            reading: source, mode: mode, firstReadByteCount: firstReadByteCount)
         self.source = source
     }
 
@@ -75,11 +80,9 @@ public struct SafeTensorsReader: Sendable {
     /// - Returns: its bytes, row-major and little-endian, copied.
     /// - Throws: ``SafeTensorsError/Code/io`` where the file cannot be read or became shorter.
     public func bytes(of tensor: TensorInfo) throws(SafeTensorsError) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: Int(tensor.byteCount))
-        var span = result.mutableSpan
-        var raw = MutableRawSpan(_elements: &span)
-        try read(tensor, into: &raw)
-        return result
+        try [UInt8](count: Int(tensor.byteCount)) { (buffer) throws(SafeTensorsError) in
+            try read(tensor, into: &buffer)
+        }
     }
 
     /// Reads the data of the tensors whose dtype does not allow every value, and notes the values it forbids.

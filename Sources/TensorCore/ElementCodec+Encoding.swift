@@ -114,6 +114,13 @@ extension ElementCodec {
     /// The nearest integer in range, ties to even; zero for NaN.
     @inline(__always)
     private static func integer<T: FixedWidthInteger>(_ value: Double) -> T {
+        if T.bitWidth <= 32 {
+            var limited = value < Double(T.min) ? Double(T.min) : value
+            limited = limited > Double(T.max) ? Double(T.max) : limited
+            limited = value == value ? limited : 0
+            // Adding 1.5 · 2^52 rounds, and leaves the integer in the low bits.
+            return T(truncatingIfNeeded: (limited + 0x18_0000_0000_0000).bitPattern)
+        }
         let rounded = value.rounded(.toNearestOrEven)
         if rounded.isNaN { return 0 }
         // The upper end as a Double may be one more than the largest integer, which is why it is excluded.

@@ -35,6 +35,9 @@ public final class InputFile: ByteSource {
 
     deinit { close(descriptor) }
 
+    /// The type of the file system that holds it.
+    public var fileSystem: FileSystemType { FileSystemType(descriptor: descriptor) }
+
     /// Fills the buffer with `pread`, whatever the pieces in which the system delivers.
     public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
         var done = 0

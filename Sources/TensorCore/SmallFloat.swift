@@ -49,17 +49,18 @@ struct SmallFloat: Sendable {
     @inline(__always)
     func pattern(of bits: UInt32, beyond: UInt32) -> UInt8 {
         let magnitude = bits & 0x7FFF_FFFF
+        // Masking shifts, all by less than 32: the others would test for more.
         let shift = 23 - mantissaBits
-        let halfLess = (UInt32(1) << (shift - 1)) - 1
-        let normal =
-            (magnitude &+ halfLess &+ ((magnitude >> shift) & 1)) >> shift &- ((127 - bias) << mantissaBits)
+        let halfLess = (UInt32(1) &<< (shift - 1)) &- 1
+        let rounded = (magnitude &+ halfLess &+ ((magnitude &>> shift) & 1)) &>> shift
+        let normal = rounded &- ((127 - bias) &<< mantissaBits)
         // Adding a float whose last place is the smallest subnormal rounds a subnormal result into place.
-        let magic = (151 - bias - mantissaBits) << 23
+        let magic = (151 - bias - mantissaBits) &<< 23
         let subnormal = (Float(bitPattern: magnitude) + Float(bitPattern: magic)).bitPattern &- magic
-        var result = magnitude < (128 - bias) << 23 ? subnormal : normal
+        var result = magnitude < (128 - bias) &<< 23 ? subnormal : normal
         result = result > largest ? beyond : result
         result = magnitude > 0x7F80_0000 ? nan : result
-        let signed = result | (bits >> 31) << (bitWidth - 1)
+        let signed = result | (bits >> 31) &<< (bitWidth - 1)
         return UInt8(truncatingIfNeeded: hasUnsignedZero && result == 0 ? 0 : signed)
     }
 

@@ -47,4 +47,14 @@ int csystem_clone_range(int from, unsigned long long from_offset, unsigned long 
 long long csystem_copy_range(int from, unsigned long long from_offset, unsigned long long count, int to,
                              unsigned long long to_offset);
 
+/// Opens a regular file for reads that pass by the page cache (O_DIRECT). Returns the descriptor, or minus an
+/// errno value.
+int csystem_open_direct(const char *path);
+
+/// The bytes that offset, length and address of a direct read must be multiples of, or 0 where it is refused.
+unsigned csystem_direct_alignment(int descriptor);
+
+/// statfs(2): the number that tells the type of a file's file system, or 0.
+unsigned long long csystem_file_system_type(int descriptor);
+
 #endif
