@@ -132,7 +132,9 @@ struct InspectionReport {
         }
     }
 
-    /// Appends a line for a tensor. There may be millions, so no value is built for it.
+    /// Appends a line for a tensor.
+    ///
+    /// There may be millions, so no value is built for it.
     private func append(
         _ tensor: TensorRecord, at index: Int, paths: [String: String], to bytes: inout [UInt8]
     ) {

@@ -94,7 +94,9 @@ public struct JSONObjectWriter: ~Copyable {
         buffer += Array(": ".utf8)
     }
 
-    /// Appends lines, each but the first moved to the right. Strings hold no raw newline.
+    /// Appends lines, each but the first moved to the right.
+    ///
+    /// Strings hold no raw newline.
     private mutating func append(_ lines: [UInt8]) {
         for byte in lines {
             buffer.append(byte)
