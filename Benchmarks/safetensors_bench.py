@@ -85,7 +85,8 @@ CASES = {
     "open-100k": ("open", many(100_000), 7), "open-700k": ("open", many(700_000), 3),
     "validate-10k": ("validate", many(10_000), 11),
     "read-one": ("read-one", few, 7), "read-all": ("read-all", few, 5), "view-all": ("view-all", few, 5),
-    "write": ("write", few, 5), "cast": ("cast", one, 5),
+    "write": ("write", few, 5), "cast": ("cast", one, 5), "slice": ("slice", few, 5),
+    "metadata": ("metadata", few, 5),
     **{name: ("verdict", hostile(text), 1) for name, text in HOSTILE.items()},
 }
 
@@ -124,6 +125,21 @@ def reference_write(path, clock):
         save_file(tensors, path + ".out", metadata={"format": "pt"})
 
 
+def reference_slice(path, _):
+    from safetensors import safe_open
+    with safe_open(path, framework="np") as file:
+        for name in file.keys():
+            file.get_slice(name)[::2, :512]
+
+
+def reference_metadata(path, _):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+    with safe_open(path, framework="np") as file:
+        metadata = dict(file.metadata() or {})
+    save_file(load_file(path), path, metadata={**metadata, "note": str(time.time_ns())})
+
+
 def reference_cast(path, clock):
     import ml_dtypes
     from safetensors.numpy import load_file
@@ -135,7 +151,8 @@ def reference_cast(path, clock):
 REFERENCE = {
     "open": reference_open, "verdict": reference_open, "validate": reference_validate,
     "read-one": reference_read_one, "read-all": reference_read_all, "view-all": reference_read_all,
-    "write": reference_write, "cast": reference_cast,
+    "write": reference_write, "cast": reference_cast, "slice": reference_slice,
+    "metadata": reference_metadata,
 }
 
 

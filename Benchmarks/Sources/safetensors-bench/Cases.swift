@@ -58,6 +58,19 @@ let cases: [String: @Sendable (Job) throws -> Void] = [
             try writer.commit()
         }
     },
+    "slice": { job in
+        // Every other row and the first half of the columns of each tensor.
+        let reader = try SafeTensorsReader(opening: job.path)
+        for tensor in reader.header {
+            job.note(try reader.bytes(of: tensor, [.range(by: 2), .range(to: 512)]).count)
+        }
+    },
+    "metadata": { job in
+        // Another value each time, or there would be nothing to do.
+        let editor = try SafeTensorsMetadataEditor(path: job.path)
+        let note = String(UInt64.random(in: 1 << 60...UInt64.max >> 1))
+        job.note(try editor.apply(try MetadataEdit(set: [("note", note)])).after.count)
+    },
     "cast": { job in
         let reader = try SafeTensorsReader(opening: job.path)
         let contents = try reader.bytes(of: reader.header[0])
