@@ -82,7 +82,7 @@ HOSTILE = {
 # name: (the case of safetensors-bench and of REFERENCE below, what makes its file, runs)
 CASES = {
     "open-300": ("open", many(300), 21), "open-10k": ("open", many(10_000), 11),
-    "open-100k": ("open", many(100_000), 7), "open-700k": ("open", many(700_000), 3),
+    "open-100k": ("open", many(100_000), 9), "open-700k": ("open", many(700_000), 9),
     "validate-10k": ("validate", many(10_000), 11),
     "read-one": ("read-one", few, 7), "read-all": ("read-all", few, 5), "view-all": ("view-all", few, 5),
     "write": ("write", few, 5), "cast": ("cast", one, 5), "slice": ("slice", few, 5),
