@@ -44,7 +44,7 @@ struct Artifact: ParsableCommand {
         for index in 1..<max(1, Int(CommandLine.argc)) {
             guard let argument = unsafe CommandLine.unsafeArgv[index] else { continue }
             if unsafe String(validatingCString: argument) == nil {
-                finish(Exit(code: 2, message: "argument \(index) is not UTF-8: rename the path"))
+                finish(Exit(code: 2, message: "argument \(index) is not UTF-8"))
             }
         }
     }

@@ -89,6 +89,8 @@ struct Check: ParsableCommand {
             }
             chosen += found.filter { profile in !chosen.contains { $0.id == profile.id } }
         }
+        // A list from an empty variable must not pass for a check.
+        guard !chosen.isEmpty else { throw Exit(code: 2, message: "--for names no loader") }
         return chosen
     }
 }

@@ -64,6 +64,13 @@ extension Index {
 
         func run() throws {
             let audit = try place.audit(validation.mode)
+            guard !audit.shards.isEmpty || !audit.indexes.isEmpty else {
+                throw Exit(
+                    code: 3,
+                    message:
+                        "\(escapedForDisplay(audit.directory)): there is no SafeTensors file and no index here"
+                )
+            }
             let code: Int32 = audit.hasErrors ? 1 : audit.hasUnreadable ? 3 : 0
             var report = IndexReport("audit", directory: audit.directory)
             report.add("exit_code", .integer(code))
@@ -80,8 +87,8 @@ extension Index {
         static let configuration = CommandConfiguration(
             abstract: "Write the index anew, from the headers of the shards alone.",
             discussion: """
-                Refuses where a header is refused, a number lacks in the names of the shards (--force takes what \
-                is there) or two shards hold a tensor of the same name.
+                Refuses where a header is refused, a number lacks in the names of the shards (--allow-gaps takes \
+                what is there) or two shards hold a tensor of the same name.
                 """)
 
         @OptionGroup var place: IndexPlace
@@ -89,6 +96,8 @@ extension Index {
         var layout: LayoutOption = .transformers
         @Option(help: ArgumentHelp("What the names of the shards begin with.", valueName: "name"))
         var base: String?
+        @Flag(help: "Index the shards that are there although their names count more.")
+        var allowGaps = false
         @OptionGroup var writing: IndexWriting
         @OptionGroup var output: OutputOptions
 
@@ -97,7 +106,7 @@ extension Index {
             let rebuilt: ShardSetAudit.Rebuilt
             do {
                 rebuilt = try audit.rebuiltIndex(
-                    base: base, layout: layout.layout, allowingGaps: writing.force)
+                    base: base, layout: layout.layout, allowingGaps: allowGaps)
             } catch {
                 throw Exit(code: error.severity == .unreadable ? 3 : 1, message: "\(error)")
             }
@@ -168,9 +177,18 @@ extension Index {
                     : "\(style.green("✓")) \(escapedForDisplay(index.name)): nothing to repair"
                 return (repaired.changes.map(\.line) + [closing]).joined(separator: "\n")
             }
+            if audit.findings.contains(where: { $0.code == .duplicateAcrossShards }) {
+                throw Exit(
+                    code: 1,
+                    message:
+                        "two shards hold a tensor of the same name, which no index mends: see index audit")
+            }
             if repaired.isIncomplete {
                 throw Exit(
-                    code: 1, message: "shards of \(escapedForDisplay(index.name)) are missing: fetch them")
+                    code: 1,
+                    message:
+                        "shards of \(escapedForDisplay(index.name)) are missing or cannot be read: fetch them"
+                )
             }
         }
     }
@@ -188,9 +206,10 @@ private func write(
                 throw IOError(.system, path: path, operation: "write", errno: 17)
             }
         }
+        // Nobody may have put one there meanwhile.
         var file = try ReplacementFile(for: path)
         try file.write(document.span.bytesView, at: 0)
-        try file.commit()
+        try file.commit(replacing: options.force)
         return true
     } catch  where error.errno == 17 {
         throw Exit(

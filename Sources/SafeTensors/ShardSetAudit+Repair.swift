@@ -52,7 +52,7 @@ extension ShardSetAudit {
                 .error, .badIndex, file: index.name,
                 "it has not the shape of an index: make a new one with artifact index rebuild")
         }
-        var repair = Repair(audit: self, old: old)
+        var repair = Repair(audit: self, old: old, name: index.name)
         for member in map { repair.settle(member) }
         repair.addMissing()
         return repair.finished
@@ -62,15 +62,18 @@ extension ShardSetAudit {
 /// A repair that is under way.
 private struct Repair {
     let old: ShardIndex
-    /// The shards of the set.
+    /// The shards of the set, by what the index says.
     let members: [ShardSetAudit.Shard]
+    /// What the names of the shards begin with, by the name of the index.
+    let base: String
     let audit: ShardSetAudit
     private var entries: [ShardIndex.Entry] = []
     private var changes: [ShardSetAudit.Change] = []
     private var isIncomplete = false
 
-    init(audit: ShardSetAudit, old: ShardIndex) {
+    init(audit: ShardSetAudit, old: ShardIndex, name: String) {
         self.audit = audit
+        base = String(name.dropLast(".safetensors.index.json".count))
         self.old = old
         members = audit.members(of: old.files.compactMap { audit.shard($0) })
     }
@@ -96,7 +99,10 @@ private struct Repair {
     /// Adds the tensors that the shards hold and the index did not list.
     mutating func addMissing() {
         var listed = Set(entries.map(\.tensor))
-        for shard in members {
+        // By where the tensors really are, since the files that the index named may have been wrong.
+        var files = Set(entries.map(\.file))
+        if files.isEmpty { files = Set(audit.shards.map(\.name).filter { $0.hasPrefix(base) }) }
+        for shard in audit.members(of: audit.shards.filter { files.contains($0.name) }) {
             for tensor in shard.tensors where listed.insert(tensor.name).inserted {
                 entries.append(ShardIndex.Entry(tensor: tensor.name, file: shard.name))
                 note(.added, tensor.name, before: nil, after: shard.name)

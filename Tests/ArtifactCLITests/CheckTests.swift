@@ -27,7 +27,9 @@ struct CheckTests {
         let result = try artifact("check", path, "--for", "transformers,hub")
         #expect(result.exitCode == 1)
         #expect(result.output.contains("✗ transformers@4") && result.output.contains("✓ transformers@5"))
-        #expect(result.output.contains("there is no format") && result.output.contains("→ set it: artifact metadata set"))
+        #expect(
+            result.output.contains("there is no format")
+                && result.output.contains("→ set it: artifact metadata set"))
         #expect(try artifact("check", path, "--for", "transformers@5").exitCode == 0)
     }
 

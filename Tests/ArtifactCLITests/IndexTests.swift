@@ -146,3 +146,50 @@ struct IndexTests {
         #expect(files.count == 1)
     }
 }
+
+/// Findings of an adversary.
+@Suite("The index commands cannot be talked round")
+struct IndexAdversaryTests {
+    let directory: TemporaryDirectory
+    var model: String { directory.file("m") }
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try FileManager.default.createDirectory(
+            atPath: directory.file("m"), withIntermediateDirectories: true)
+        for (number, name) in [(1, "a"), (2, "b")] {
+            let header = Array("{\"\(name)\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}".utf8)
+            let file =
+                withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + [1, 2, 3, 4]
+            try directory.write("m/model-0000\(number)-of-00002.safetensors", file)
+        }
+    }
+
+    private func index(_ map: String) throws {
+        try directory.write(
+            "m/model.safetensors.index.json", "{\"metadata\":{\"total_size\":1},\"weight_map\":{\(map)}}")
+    }
+
+    @Test(arguments: ["\"a\":\"x\"", "\"a\":\"../x.safetensors\"", ""])
+    func `one repair adds all that is missing, whatever the index named`(map: String) throws {
+        try index(map)
+        #expect(try artifact("index", "repair", "--force", model).exitCode == 0)
+        #expect(try artifact("index", "audit", model).exitCode == 0)
+        #expect(try artifact("index", "repair", "--force", model).output.contains("nothing to repair"))
+    }
+
+    @Test func `a rebuild with force still refuses a gap in the numbers`() throws {
+        try FileManager.default.removeItem(atPath: model + "/model-00002-of-00002.safetensors")
+        try index("\"a\":\"model-00001-of-00002.safetensors\",\"b\":\"model-00002-of-00002.safetensors\"")
+        #expect(try artifact("index", "rebuild", "--force", model).exitCode == 1)
+        #expect(try artifact("index", "rebuild", "--force", "--allow-gaps", model).exitCode == 0)
+    }
+
+    @Test func `an audit of a directory without a model is not passed`() throws {
+        #expect(try artifact("index", "audit", directory.path).exitCode == 3)
+    }
+
+    @Test func `a check for no loader is wrong usage`() throws {
+        for list in ["", ","] { #expect(try artifact("check", model, "--for", list).exitCode == 2) }
+    }
+}

@@ -114,3 +114,26 @@ struct MetadataTests {
         #expect(try metadata("unset", model, "format").errors.contains("transformers 4"))
     }
 }
+
+/// Findings of an adversary.
+@Suite("A journal is kept while a file needs it")
+struct MetadataJournalTests {
+    @Test(arguments: ["artifact journal 2\n", "artifact jour", "", "nonsense"])
+    func `a journal that cannot be read stays beside a file that cannot be opened, and goes from a sound one`(
+        journal: String
+    ) throws {
+        let directory = try TemporaryDirectory()
+        let header = Array("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}".utf8)
+        let sound =
+            withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + [1, 2, 3, 4]
+        let file = try directory.write("m.safetensors", [UInt8](repeating: 0, count: 4096) + sound)
+        let beside = try directory.write(".m.safetensors.artifact-journal", journal)
+        let refused = try artifact("metadata", "get", file)
+        #expect(refused.exitCode == 3 && refused.errors.contains("journal"))
+        #expect(try bytes(of: beside) == Array(journal.utf8))
+        try directory.write("m.safetensors", sound)
+        #expect(try artifact("metadata", "get", file).exitCode == 0)
+        #expect(!FileManager.default.fileExists(atPath: beside))
+        #expect(try bytes(of: file) == sound)
+    }
+}

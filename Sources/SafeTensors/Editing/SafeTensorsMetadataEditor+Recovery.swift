@@ -34,6 +34,8 @@ extension SafeTensorsMetadataEditor {
         if let journal = EditJournal(decoding: contents) {
             recovery = try finish(journal, file, journalPath)
         } else {
+            // A journal that was cut short while it was written: then the file is as it was, and sound.
+            try requireSound(file, "is damaged or of another version", journalPath)
             recovery = .rolledBack
         }
         try input { () throws(IOError) in try removeJournal(journalPath) }
@@ -58,14 +60,19 @@ extension SafeTensorsMetadataEditor {
             throw SafeTensorsError(error)
         }
         // The file is another than the journal tells of. One that is sound was put there since.
-        guard (try? SafeTensorsHeader(reading: file)) != nil else {
-            throw SafeTensorsError(
-                .interruptedEdit,
-                "a change of \(escapedForDisplay(file.name)) was interrupted, and its journal "
-                    + "\(escapedForDisplay(path)) does not fit the file: restore the file, then remove the journal"
-            )
-        }
+        try requireSound(file, "does not fit the file", path)
         return .rolledBack
+    }
+
+    /// Throws, and so keeps the journal, where the file cannot be opened without what the journal holds.
+    private static func requireSound(
+        _ file: EditableFile, _ fault: String, _ journal: String
+    ) throws(SafeTensorsError) {
+        guard (try? SafeTensorsHeader(reading: file)) == nil else { return }
+        throw SafeTensorsError(
+            .interruptedEdit,
+            "a change of \(escapedForDisplay(file.name)) was interrupted, and its journal "
+                + "\(escapedForDisplay(journal)) \(fault): restore the file, then remove the journal")
     }
 
     private enum FileState {
