@@ -51,8 +51,7 @@ struct Check: ParsableCommand {
         }
         let rendering = CheckRendering(path: path, reports: reports)
         if output.json {
-            Terminal.write(rendering.json.serialized(indent: 2, asciiOnly: false, sortKeys: false), to: 1)
-            Terminal.print("")
+            Terminal.print(json: rendering.json)
         } else if !output.quiet {
             Terminal.print(rendering.text(Terminal.outputStyle))
         }
