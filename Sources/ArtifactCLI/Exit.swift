@@ -21,6 +21,9 @@ struct Exit: Error {
         case .io(let error) where error.code == .cancelled:
             let signal = csystem_interrupted()
             self.init(code: 128 + signal, message: "interrupted; the destination is as it was")
+        case .stopped(let cause, _, _):
+            let isInterrupt = cause.code == .cancelled
+            self.init(code: isInterrupt ? 128 + csystem_interrupted() : 3, message: error.description)
         case .io(let error): self.init(code: 3, message: error.description)
         case .destination(let text), .options(let text): self.init(code: 2, message: text)
         }
@@ -33,7 +36,7 @@ extension ConversionError {
         let members: [JSONMember]
         switch self {
         case .source(let error): members = error.jsonMembers
-        case .io(let error):
+        case .io(let error), .stopped(let error, _, _):
             members = [
                 .init("class", .string("io")), .init("code", .string(error.code.rawValue)),
                 .init("message", .string(error.description)), .init("file", .string(error.path)),

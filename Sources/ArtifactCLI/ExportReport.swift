@@ -16,7 +16,9 @@ struct ExportReport {
     /// The digest of each file that was written.
     private var digests: [ByteKey: String] {
         Dictionary(
-            (result?.manifest.files ?? []).map { (ByteKey($0.path), $0.sha256.hex) },
+            (result?.manifest.files ?? []).compactMap { file in
+                file.sha256.map { (ByteKey(file.path), $0.hex) }
+            },
             uniquingKeysWith: { first, _ in first })
     }
 

@@ -13,6 +13,8 @@ public enum ConversionError: Error, Sendable {
     case destination(String)
     /// The options contradict each other or the source.
     case options(String)
+    /// The export stopped on the way; what it has written is kept.
+    case stopped(IOError, kept: String, byteCount: UInt64)
 }
 
 extension ConversionError: CustomStringConvertible {
@@ -22,6 +24,9 @@ extension ConversionError: CustomStringConvertible {
         case .source(let error): error.description
         case .io(let error): error.description
         case .destination(let text), .options(let text): text
+        case .stopped(let error, let kept, let byteCount):
+            "\(error): the same command goes on from \(ByteSize.describe(byteCount)), which are kept in "
+                + "\(escapedForDisplay(kept)); with --no-resume it begins anew"
         }
     }
 }

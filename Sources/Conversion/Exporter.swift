@@ -9,19 +9,28 @@ public struct Exporter: Sendable {
     public var tool: (name: String, version: String)
     /// The number of threads.
     public var jobs: Int
+    /// The bytes of memory that pieces of tensors may take.
+    public var memory: Int
+    /// The digests to take.
+    public var digests: DigestChoice
+    /// Whether to go on with what an interrupted run of the same plan left.
+    public var resuming = true
     /// Called from any thread with bytes of work that are done, out of ``workByteCount(of:)``.
     public var progress: @Sendable (Int) -> Void
-    /// Asked often; true ends the export and removes what was begun.
+    /// Asked often; true ends the export.
     public var isCancelled: @Sendable () -> Bool
 
     /// Makes an exporter.
     public init(
         tool: (name: String, version: String), jobs: Int = Workers.processorCount,
+        memory: Int = DigestEngine.defaultMemory, digests: DigestChoice = .all,
         progress: @escaping @Sendable (Int) -> Void = { _ in },
         isCancelled: @escaping @Sendable () -> Bool = { false }
     ) {
         self.tool = tool
         self.jobs = jobs
+        self.memory = memory
+        self.digests = digests
         self.progress = progress
         self.isCancelled = isCancelled
     }
@@ -32,6 +41,8 @@ public struct Exporter: Sendable {
         public let manifest: Manifest
         /// Where a directory that stood at the destination was moved to, if it was kept.
         public let replaced: String?
+        /// The bytes of work that an interrupted run had done.
+        public let resumedByteCount: UInt64
     }
 
     /// The bytes that pass through an export: those written and, for their digests, those of the source files.
@@ -41,25 +52,65 @@ public struct Exporter: Sendable {
 
     /// Writes the plan's files to `destination`.
     ///
-    /// Whatever happens, the destination is what it was or complete. Memory is bounded by the pieces in flight,
-    /// not by the size of the model.
+    /// Whatever happens, the destination is what it was or complete. Where an earlier run of the same plan was
+    /// interrupted, this one goes on with what that one wrote. Memory is bounded by ``memory``, not by the size
+    /// of the model.
     public func export(
         _ plan: ExportPlan, to destination: String, replacing: Bool
     ) throws(ConversionError) -> Result {
+        let digest = plan.digest(digests)
         let staging = try Staging(
-            destination: destination, replacing: replacing, sources: plan.inputs.map(\.name))
-        do {
-            try checkRoom(for: plan, at: staging.path)
-            let manifest = try write(plan, into: staging.path)
+            destination: destination, replacing: replacing, sources: plan.inputs.map(\.name),
+            resuming: resuming ? digest : nil)
+        var journal: Journal?
+        do throws(ConversionError) {
+            var lanes = try inputOutput { () throws(IOError) in try makeLanes(for: plan, in: staging) }
+            if let earlier = staging.resumption {
+                let sinks = lanes.lanes.map(\.sink)
+                lanes.resume(earlier) { (sinks[$0] as? OutputFile)?.existingByteCount }
+            }
+            let resumed = lanes.resumedByteCount
+            try checkRoom(for: plan, less: resumed, at: staging.path)
+            journal = try inputOutput { () throws(IOError) in try staging.openJournal(plan: digest) }
+            progress(Int(clamping: resumed))
+            let manifest = try run(plan, lanes, journal: journal)
+            try inputOutput { () throws(IOError) in
+                let path = Path.join(staging.path, Manifest.fileName)
+                try FileSystem.removeTree(path)
+                try FileSystem.create(path, contents: manifest.encoded())
+            }
             let replaced = try staging.commit {
                 EarlierExport.isUntouched(at: staging.destination, jobs: jobs, isCancelled: isCancelled)
             }
-            return Result(manifest: manifest, replaced: replaced)
+            return Result(manifest: manifest, replaced: replaced, resumedByteCount: resumed)
         } catch {
+            let kept = journal?.recordedByteCount ?? 0
+            if kept > 0, case .io(let cause) = error, cause.isWorthAnotherTry {
+                throw .stopped(cause, kept: staging.shell, byteCount: kept)
+            }
             // Whatever is in the sibling at any time is ours.
             staging.discard()
             throw error
         }
+    }
+
+    /// Writes the plan's files to places that `sink` makes, the manifest last, each from its start to its end.
+    ///
+    /// Nothing is kept to go on with, and what is written when an error is thrown is the caller's to remove.
+    public func stream(
+        _ plan: ExportPlan, to sink: (_ path: String, _ byteCount: UInt64) throws(IOError) -> any ByteSink
+    ) throws(ConversionError) -> Manifest {
+        let lanes = try inputOutput { () throws(IOError) in
+            try ExportLanes(plan, digests: digests, sink: sink)
+        }
+        let manifest = try run(plan, lanes, journal: nil)
+        try inputOutput { () throws(IOError) in
+            let contents = manifest.encoded()
+            let place = try sink(Manifest.fileName, UInt64(contents.count))
+            try place.write(contents.span.bytesView, at: 0)
+            try place.synchronize()
+        }
+        return manifest
     }
 
     /// Throws where the plan cannot be carried out because of what stands at `destination`.
@@ -69,103 +120,50 @@ public struct Exporter: Sendable {
         try Staging.check(destination, replacing: replacing, sources: plan.inputs.map(\.name))
     }
 
-    private func checkRoom(for plan: ExportPlan, at path: String) throws(ConversionError) {
-        guard let free = FileSystem.availableByteCount(at: path), free < plan.byteCount else { return }
+    private func makeLanes(for plan: ExportPlan, in staging: Staging) throws(IOError) -> ExportLanes {
+        try ExportLanes(plan, digests: digests) { (name, byteCount) throws(IOError) in
+            let path = Path.join(staging.path, name)
+            guard staging.resumption != nil else { return try OutputFile(creating: path) }
+            return try OutputFile(resuming: path)
+        }
+    }
+
+    private func checkRoom(
+        for plan: ExportPlan, less done: UInt64, at path: String
+    ) throws(ConversionError) {
+        let needed = plan.byteCount - min(done, plan.byteCount)
+        guard let free = FileSystem.availableByteCount(at: path), free < needed else { return }
         throw .io(
             IOError(
                 .unreadable, path: path, operation: "write to",
-                detail:
-                    "\(ByteSize.describe(plan.byteCount)) are needed and \(ByteSize.describe(free)) are free")
-        )
+                detail: "\(ByteSize.describe(needed)) are needed and \(ByteSize.describe(free)) are free"))
     }
 
-    private func write(_ plan: ExportPlan, into directory: String) throws(ConversionError) -> Manifest {
-        // Source files and outputs take turns, so that what is read for one is still in memory for the other.
-        let sources = plan.checkpoint.files
-        var outputs: [(path: String, role: String, lane: DigestLane)] = []
-        for shard in plan.shards {
-            outputs.append((shard.fileName, "weights", try lane(for: shard, in: directory)))
-        }
-        if let index = plan.index {
-            let source = MemorySource(name: index.name, contents: index.contents)
-            outputs.append((index.name, "index", try lane(source, index.name, in: directory)))
-        }
-        for item in plan.sideFiles {
-            outputs.append(
-                (
-                    item.file.name, item.file.role.rawValue,
-                    try lane(item.source, item.file.name, in: directory)
-                ))
-        }
-        var lanes: [DigestLane] = []
-        var sourceSlots: [Int] = []
-        var outputSlots: [Int] = []
-        for turn in 0..<max(sources.count, outputs.count) {
-            if turn < sources.count {
-                sourceSlots.append(lanes.count)
-                lanes.append(
-                    DigestLane(
-                        source: sources[turn].source,
-                        segments: sources[turn].checksums.map { .init($0.range, .crc32) }))
-            }
-            if turn < outputs.count {
-                outputSlots.append(lanes.count)
-                lanes.append(outputs[turn].lane)
+    private func run(
+        _ plan: ExportPlan, _ lanes: ExportLanes, journal: Journal?
+    ) throws(ConversionError) -> Manifest {
+        var engine = DigestEngine(
+            jobs: jobs, memory: memory, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
+        if let journal {
+            engine.record = { (lane, progress) throws(IOError) in
+                try journal.record(lane: lane, progress)
             }
         }
-        let engine = DigestEngine(
-            jobs: jobs, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
-        let outcomes = engine.run(lanes)
+        let outcomes = engine.run(lanes.lanes)
         if let error = outcomes.firstError { throw .io(error) }
-        let sourceFiles = try checkSources(plan, sourceSlots.map { outcomes[$0] })
-        let manifest = Manifest(
-            plan: plan, tool: tool, sourceFiles: sourceFiles,
-            outputs: zip(outputs, outputSlots).map { output, slot in
-                (output.path, output.role, output.lane.source.byteCount, outcomes[slot])
-            })
-        try inputOutput { () throws(IOError) in
-            try FileSystem.create(Path.join(directory, Manifest.fileName), contents: manifest.encoded())
-        }
+        let manifest = try lanes.manifest(tool: tool, outcomes)
+        for input in plan.inputs { try inputOutput { () throws(IOError) in try input.checkUnchanged() } }
         return manifest
     }
+}
 
-    private func lane(for shard: ExportPlan.Shard, in directory: String) throws(ConversionError) -> DigestLane
-    {
-        let content = ShardContent(
-            name: shard.fileName, header: shard.header,
-            tensors: shard.tensors.map { ($0.offset, $0.tensor.source) })
-        let segments = shard.tensors.map {
-            DigestLane.Segment($0.offset..<$0.offset + $0.tensor.byteCount, .sha256)
+extension IOError {
+    /// What was written before is fine, and the next run may get further.
+    fileprivate var isWorthAnotherTry: Bool {
+        switch code {
+        case .system, .cancelled, .transient: true
+        case .notRegularFile, .unexpectedEnd, .changedWhileReading, .unreadable: false
         }
-        return try lane(content, shard.fileName, segments: segments, in: directory)
-    }
-
-    private func lane(
-        _ source: any ByteSource, _ name: String, segments: [DigestLane.Segment] = [], in directory: String
-    ) throws(ConversionError) -> DigestLane {
-        let sink = try inputOutput { () throws(IOError) in
-            try OutputFile(creating: Path.join(directory, name))
-        }
-        return DigestLane(source: source, segments: segments, sink: sink)
-    }
-
-    /// The source files' digests, after a look that they are what their own checksums say and did not change.
-    private func checkSources(
-        _ plan: ExportPlan, _ outcomes: [DigestLane.Outcome]
-    ) throws(ConversionError) -> [Manifest.File] {
-        var result: [Manifest.File] = []
-        for (file, outcome) in zip(plan.checkpoint.files, outcomes) {
-            if let error = SourceCheck.mismatches(file, outcome, tensors: plan.checkpoint.tensors).first {
-                throw .source(error)
-            }
-            guard let digest = outcome.sha256 else { continue }
-            result.append(
-                Manifest.File(
-                    path: file.path, role: file.path.hasSuffix(".index.json") ? "index" : "weights",
-                    byteCount: file.source.byteCount, sha256: digest))
-        }
-        for input in plan.inputs { try inputOutput { () throws(IOError) in try input.checkUnchanged() } }
-        return result
     }
 }
 
@@ -198,8 +196,7 @@ extension Manifest {
                 File(path: output.path, role: output.role, byteCount: output.byteCount, sha256: digest))
             guard number < plan.shards.count else { continue }
             for (item, digest) in zip(plan.shards[number].tensors, output.outcome.segments) {
-                guard case .sha256(let digest) = digest else { continue }
-                tensors.append((item.order, Tensor(item, file: output.path, sha256: digest)))
+                tensors.append((item.order, Tensor(item, file: output.path, sha256: digest.sha256)))
             }
         }
         self.init(
@@ -244,7 +241,7 @@ extension Manifest {
 }
 
 extension Manifest.Tensor {
-    init(_ item: ExportPlan.Item, file: String, sha256: SHA256Digest) {
+    init(_ item: ExportPlan.Item, file: String, sha256: SHA256Digest?) {
         self.init(
             name: item.tensor.name, dtype: item.tensor.dtype,
             sourceDType: item.sourceDType == item.tensor.dtype ? nil : item.sourceDType,

@@ -86,8 +86,6 @@ public struct Inspection: Sendable {
             jobs: jobs, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
         let outcomes = engine.run(lanes)
         if let error = outcomes.firstError { throw .source(CheckpointError(error)) }
-        digests = outcomes.flatMap(\.segments).compactMap { digest in
-            if case .sha256(let value) = digest { value } else { nil }
-        }
+        digests = outcomes.flatMap(\.segments).compactMap(\.sha256)
     }
 }

@@ -104,7 +104,9 @@ public struct ModelVerifier: Sendable {
                 continue
             }
             report.byteCount += file.source.byteCount
-            for error in SourceCheck.mismatches(file, outcome, tensors: checkpoint.tensors) {
+            for error in SourceCheck.mismatches(
+                file, outcome.segments.map(\.crc32), tensors: checkpoint.tensors)
+            {
                 report.findings.append(
                     .init(
                         .error, error.code, "\(error.member ?? ""): \(error.message)", file: file.path,

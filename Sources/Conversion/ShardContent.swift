@@ -2,10 +2,10 @@ internal import Checkpoints
 internal import TensorCore
 
 /// The bytes of a file that does not exist yet: its header, then its tensors, computed where they are read.
-struct ShardContent: ByteSource {
+struct ShardContent: StoredSource {
     let name: String
     let byteCount: UInt64
-    private let header: [UInt8]
+    let header: [UInt8]
     private let starts: [UInt64]
     private let sources: [TensorSource]
 
@@ -40,6 +40,15 @@ struct ShardContent: ByteSource {
             done += count
             index += 1
         }
+    }
+
+    func stored(_ range: Range<UInt64>) -> (file: InputFile, offset: UInt64)? {
+        guard range.lowerBound >= UInt64(header.count), !sources.isEmpty else { return nil }
+        let index = tensor(holding: range.lowerBound)
+        guard let extent = sources[index].extent, let file = extent.source as? InputFile,
+            range.lowerBound >= starts[index], range.upperBound <= starts[index] + extent.byteCount
+        else { return nil }
+        return (file, extent.offset + range.lowerBound - starts[index])
     }
 
     /// The tensor that holds the byte at `offset`: the last one that starts at or before it.

@@ -1,16 +1,17 @@
 internal import Checkpoints
-internal import Integrity
 internal import TensorCore
 
 /// The checks that a source's own format offers for its bytes.
 enum SourceCheck {
     /// The ranges of `file` whose CRC-32 is not what the file states, each with the tensors that it damages.
+    ///
+    /// - Parameter found: the CRC-32 of each range; nil where it was not taken.
     static func mismatches(
-        _ file: SourceFile, _ outcome: DigestLane.Outcome, tensors: TensorTable
+        _ file: SourceFile, _ found: [UInt32?], tensors: TensorTable
     ) -> [CheckpointError] {
         var errors: [CheckpointError] = []
-        for (checksum, digest) in zip(file.checksums, outcome.segments) {
-            guard case .crc32(let found) = digest, found != checksum.crc32 else { continue }
+        for (checksum, found) in zip(file.checksums, found) {
+            guard let found, found != checksum.crc32 else { continue }
             let damaged = tensors.filter { $0.source.touches(checksum.range, of: file.source.name) }
             let names = damaged.prefix(3).map(\.name.description).joined(separator: ", ")
             let more = damaged.count > 3 ? " and \(damaged.count - 3) more" : ""

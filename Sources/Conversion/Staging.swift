@@ -1,41 +1,54 @@
+internal import Integrity
 internal import TensorCore
 
 /// A directory beside the destination in which a result is built, and which takes the destination's place in
 /// one step when it is whole.
 ///
 /// Whenever the process ends, the destination is what it was or complete. What an interrupted run leaves behind
-/// is a hidden sibling, known by its name and by a marker inside, that the next run to the same destination
-/// removes. Nothing that artifact did not make is ever under such a name.
+/// is a hidden sibling, known by its name and by a marker inside. The next run to the same destination goes on
+/// with it where its journal belongs to the same plan, and removes it otherwise. Nothing that artifact did not
+/// make is ever under such a name.
 final class Staging: Sendable {
     /// Where the result is built.
     var path: String { Path.join(shell, Self.contentName) }
     /// Where the result will stand.
     let destination: String
-    /// The hidden sibling: holds the marker and the content.
-    private let shell: String
+    /// The hidden sibling: holds the marker, the content and the journal.
+    let shell: String
+    /// What an earlier run left to go on with.
+    let resumption: Journal.Contents?
     private let replacing: Bool
     private let lock: FileSystem.Lock
 
     private static let contentName = "content"
     private static let markerName = ".artifact-staging"
+    private static let journalName = "journal"
 
-    /// Checks the destination and makes the sibling.
+    private var journalPath: String { Path.join(shell, Self.journalName) }
+
+    /// Checks the destination and makes the sibling, or takes over the one that an earlier run left.
     ///
     /// - Parameters:
     ///   - replacing: whether something may stand at the destination.
     ///   - sources: paths that must not be inside the destination.
-    init(destination: String, replacing: Bool, sources: [String]) throws(ConversionError) {
+    ///   - plan: the digest of the plan, to go on with a run of the same one; nil to begin anew.
+    init(
+        destination: String, replacing: Bool, sources: [String], resuming plan: SHA256Digest? = nil
+    ) throws(ConversionError) {
         let destination = Path.normalized(destination)
         try Self.check(destination, replacing: replacing, sources: sources)
         self.destination = destination
         self.replacing = replacing
         let parent = Path.parent(of: destination)
         let prefix = Self.prefix(for: Path.name(of: destination))
-        (shell, lock) = try inputOutput { () throws(IOError) in
-            try FileSystem.createDirectories(parent)
-            Self.removeAbandoned(in: parent, prefix: prefix)
-            return try Self.make(in: parent, prefix: prefix)
+        try inputOutput { () throws(IOError) in try FileSystem.createDirectories(parent) }
+        if let earlier = Self.clearAbandoned(in: parent, prefix: prefix, keeping: plan) {
+            (shell, lock) = (earlier.shell, earlier.lock)
+            resumption = earlier.journal
+            return
         }
+        (shell, lock) = try inputOutput { () throws(IOError) in try Self.make(in: parent, prefix: prefix) }
+        resumption = nil
         let content = path
         try inputOutput { () throws(IOError) in
             try FileSystem.create(Path.join(shell, Self.markerName), contents: [])
@@ -45,6 +58,12 @@ final class Staging: Sendable {
                 try FileSystem.copyMode(of: destination, to: content)
             }
         }
+    }
+
+    /// The journal of this run, or that of the run which this one goes on with.
+    func openJournal(plan: SHA256Digest) throws(IOError) -> Journal {
+        if let resumption { return try Journal(resuming: journalPath, resumption) }
+        return try Journal(creating: journalPath, plan: plan)
     }
 
     /// Removes what was built.
@@ -160,23 +179,36 @@ extension Staging {
         return ".artifact-\(String(hash, radix: 16)).partial-"
     }
 
-    /// Removes siblings of ours that no living process holds; what cannot be removed stays.
-    private static func removeAbandoned(in parent: String, prefix: String) {
-        guard let names = try? FileSystem.names(in: parent) else { return }
+    /// Removes siblings of ours that no living process holds, but for one whose journal belongs to `plan`; what
+    /// cannot be removed stays.
+    private static func clearAbandoned(
+        in parent: String, prefix: String, keeping plan: SHA256Digest?
+    ) -> (shell: String, lock: FileSystem.Lock, journal: Journal.Contents)? {
+        guard let names = try? FileSystem.names(in: parent) else { return nil }
+        var kept: (shell: String, lock: FileSystem.Lock, journal: Journal.Contents)?
         for name in names where name.hasPrefix(prefix) {
             let digits = name.utf8.dropFirst(prefix.utf8.count)
             let path = Path.join(parent, name)
             guard digits.count == 8, digits.allSatisfy({ 0x30...0x39 ~= $0 || 0x61...0x66 ~= $0 }),
                 (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false)) == .file,
                 let inside = try? FileSystem.names(in: path),
-                inside.allSatisfy({ $0 == markerName || $0 == contentName }),
+                inside.allSatisfy({ [markerName, contentName, journalName].contains($0) }),
                 let lock = try? FileSystem.Lock(directory: path)
             else { continue }
+            if kept == nil, let plan, inside.contains(contentName),
+                let journal = Journal.read(Path.join(path, journalName)),
+                journal.plan == plan
+            {
+                kept = (path, lock, journal)
+                continue
+            }
             // The marker goes last: a removal that is cut short can be taken up again.
+            try? FileSystem.removeTree(Path.join(path, journalName))
             try? FileSystem.removeTree(Path.join(path, contentName))
             try? FileSystem.removeTree(path)
             _ = lock
         }
+        return kept
     }
 
     private static func make(in parent: String, prefix: String) throws(IOError) -> (String, FileSystem.Lock) {

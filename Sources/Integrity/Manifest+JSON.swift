@@ -103,10 +103,11 @@ extension Manifest {
 
 extension Manifest.File {
     var json: JSONValue {
-        .object([
+        var members: [JSONMember] = [
             .init("path", .string(path)), .init("role", .string(role)), .init("size", .integer(byteCount)),
-            .init("sha256", .string(sha256.hex)),
-        ])
+        ]
+        if let sha256 { members.append(.init("sha256", .string(sha256.hex))) }
+        return .object(members)
     }
 
     fileprivate init(_ reader: Reader) throws(ManifestError) {
@@ -125,8 +126,8 @@ extension Manifest.Tensor {
         members += [
             .init("shape", .array(shape.map { .integer($0) })), .init("file", .string(file)),
             .init("offset", .integer(offset)), .init("nbytes", .integer(byteCount)),
-            .init("sha256", .string(sha256.hex)),
         ]
+        if let sha256 { members.append(.init("sha256", .string(sha256.hex))) }
         return .object(members)
     }
 
@@ -186,7 +187,8 @@ private struct Reader {
         return numbers
     }
 
-    func digest(_ key: String) throws(ManifestError) -> SHA256Digest {
+    func digest(_ key: String) throws(ManifestError) -> SHA256Digest? {
+        guard has(key) else { return nil }
         guard let digest = SHA256Digest(hex: try string(key)) else {
             throw ManifestError("\"\(key)\" of \(place) is not 64 hexadecimal digits")
         }

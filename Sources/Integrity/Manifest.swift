@@ -68,11 +68,11 @@ public struct Manifest: Sendable {
         public var role: String
         /// The size, in bytes.
         public var byteCount: UInt64
-        /// The SHA-256 of its bytes.
-        public var sha256: SHA256Digest
+        /// The SHA-256 of its bytes; nil where it was not wanted.
+        public var sha256: SHA256Digest?
 
         /// Makes a file.
-        public init(path: String, role: String, byteCount: UInt64, sha256: SHA256Digest) {
+        public init(path: String, role: String, byteCount: UInt64, sha256: SHA256Digest?) {
             self.path = path
             self.role = role
             self.byteCount = byteCount
@@ -96,8 +96,8 @@ public struct Manifest: Sendable {
         public var offset: UInt64
         /// Its size, in bytes.
         public var byteCount: UInt64
-        /// The SHA-256 of its bytes.
-        public var sha256: SHA256Digest
+        /// The SHA-256 of its bytes; nil where it was not wanted.
+        public var sha256: SHA256Digest?
 
         /// The byte after its last in the file; a manifest where that overflows is not read.
         public var end: UInt64 { offset + byteCount }
@@ -105,7 +105,7 @@ public struct Manifest: Sendable {
         /// Makes a tensor.
         public init(
             name: TensorName, dtype: DType, sourceDType: DType?, shape: [UInt64], file: String,
-            offset: UInt64, byteCount: UInt64, sha256: SHA256Digest
+            offset: UInt64, byteCount: UInt64, sha256: SHA256Digest?
         ) {
             self.name = name
             self.dtype = dtype

@@ -52,7 +52,7 @@ public struct SHA256Digest: Sendable, Hashable {
 
     /// The digest of `bytes`.
     public static func of(_ bytes: RawSpan) -> SHA256Digest {
-        let hasher = SHA256Hasher()
+        var hasher = SHA256Hasher()
         hasher.update(bytes)
         return hasher.finish()
     }

@@ -1,45 +1,44 @@
-internal import COpenSSL
 internal import CDigest
+internal import COpenSSL
 internal import TensorCore
 
 /// SHA-256 over bytes that come in pieces.
 ///
-/// Uses the processor's SHA instructions where it has them, else OpenSSL. Used by one thread at a time; whoever
-/// hands it to another thread does so under a lock.
-public final class SHA256Hasher: @unchecked Sendable {
-    private var backend: Backend
-
-    private enum Backend {
-        case instructions(SHA256Blocks)
-        case openSSL(OpenSSLDigest)
-    }
+/// A value: a copy is a digest of its own from there on, and ``SHA256State`` can be kept and taken up again later.
+/// Whole blocks are added by the processor's SHA instructions where this program has a loop for them, else by
+/// OpenSSL.
+public struct SHA256Hasher: Sendable {
+    private var state: SHA256State
+    private let isAccelerated: Bool
 
     /// Whether this processor has SHA instructions that this program uses.
     public static let isAccelerated = cdigest_sha256_supported()
 
     /// Starts a digest.
-    public convenience init() { self.init(accelerated: Self.isAccelerated) }
+    public init() { self.init(SHA256State()) }
 
-    init(accelerated: Bool) {
-        backend = accelerated ? .instructions(SHA256Blocks()) : .openSSL(OpenSSLDigest())
+    /// Goes on from a state that was kept.
+    public init(_ state: SHA256State) { self.init(state, accelerated: Self.isAccelerated) }
+
+    init(_ state: SHA256State = SHA256State(), accelerated: Bool) {
+        self.state = state
+        isAccelerated = accelerated
     }
 
+    /// What has been added so far.
+    public var currentState: SHA256State { state }
+
     /// Adds bytes.
-    public func update(_ bytes: RawSpan) {
-        switch backend {
-        case .openSSL(let digest): digest.update(bytes)
-        case .instructions(var blocks):
-            let rest = blocks.fillPending(bytes)
-            let whole = rest.byteCount / 64
-            blocks.compress(rest, count: whole)
-            blocks.keep(rest.extracting(64 * whole..<rest.byteCount))
-            backend = .instructions(blocks)
-        }
+    public mutating func update(_ bytes: RawSpan) {
+        let rest = fillPending(bytes)
+        let whole = rest.byteCount / 64
+        compress(rest, count: whole)
+        state.keep(rest.extracting(64 * whole..<rest.byteCount))
     }
 
     /// Adds the same bytes to two digests, which together take hardly longer than one.
-    public static func update(_ first: SHA256Hasher, _ second: SHA256Hasher, _ bytes: RawSpan) {
-        guard case .instructions(var a) = first.backend, case .instructions(var b) = second.backend else {
+    public static func update(_ first: inout SHA256Hasher, _ second: inout SHA256Hasher, _ bytes: RawSpan) {
+        guard first.isAccelerated, second.isAccelerated else {
             // In parts that stay in the cache between the two.
             var rest = bytes
             while rest.byteCount > 0 {
@@ -50,157 +49,90 @@ public final class SHA256Hasher: @unchecked Sendable {
             }
             return
         }
-        let restA = a.fillPending(bytes)
-        let restB = b.fillPending(bytes)
+        let restA = first.fillPending(bytes)
+        let restB = second.fillPending(bytes)
         let shared = min(restA.byteCount, restB.byteCount) / 64
-        SHA256Blocks.compress(&a, restA, &b, restB, count: shared)
-        a.finishPiece(restA.extracting(64 * shared..<restA.byteCount))
-        b.finishPiece(restB.extracting(64 * shared..<restB.byteCount))
-        first.backend = .instructions(a)
-        second.backend = .instructions(b)
+        compress(&first, restA, &second, restB, count: shared)
+        first.finishPiece(restA.extracting(64 * shared..<restA.byteCount))
+        second.finishPiece(restB.extracting(64 * shared..<restB.byteCount))
     }
 
     /// Ends the digest and starts a new one.
-    public func finish() -> SHA256Digest {
-        switch backend {
-        case .openSSL(let digest): return digest.finish()
-        case .instructions(var blocks):
-            backend = .instructions(SHA256Blocks())
-            return blocks.finish()
+    public mutating func finish() -> SHA256Digest {
+        let bitCount = state.byteCount &* 8
+        var padding: [72 of UInt8] = .init(repeating: 0)
+        padding[0] = 0x80
+        // Up to the last eight bytes of a block.
+        let zeros = (119 - state.pendingCount) % 64
+        for index in 0..<8 {
+            padding[1 + zeros + index] = UInt8(truncatingIfNeeded: bitCount >> UInt64(56 - 8 * index))
         }
+        update(padding.span.bytesView.extracting(0..<9 + zeros))
+        defer { state = SHA256State() }
+        return SHA256Digest(state: state.words)
     }
 }
 
-/// The state of a digest whose blocks the processor's SHA instructions add.
-private struct SHA256Blocks {
-    private var state: [8 of UInt32] = [
-        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
-        0x5be0_cd19,
-    ]
-    /// The start of a block that is not whole yet.
-    private var pending: [64 of UInt8] = .init(repeating: 0)
-    private var pendingCount = 0
-    private var byteCount: UInt64 = 0
-
+extension SHA256Hasher {
     /// Completes the pending block from `bytes` and returns the bytes that are left.
     @_lifetime(copy bytes)
-    mutating func fillPending(_ bytes: RawSpan) -> RawSpan {
-        byteCount += UInt64(bytes.byteCount)
-        guard pendingCount > 0 else { return bytes }
-        let count = min(64 - pendingCount, bytes.byteCount)
-        for index in 0..<count { pending[pendingCount + index] = bytes[index] }
-        pendingCount += count
-        if pendingCount == 64 { compressPending() }
+    private mutating func fillPending(_ bytes: RawSpan) -> RawSpan {
+        state.byteCount &+= UInt64(bytes.byteCount)
+        guard state.pendingCount > 0 else { return bytes }
+        let count = min(64 - state.pendingCount, bytes.byteCount)
+        state.keep(bytes.extracting(0..<count))
+        if state.pendingCount == 64 {
+            let block = state.pending
+            compress(block.span.bytesView, count: 1)
+            state.pendingCount = 0
+        }
         return bytes.extracting(count..<bytes.byteCount)
     }
 
-    /// Adds whole blocks.
-    mutating func compress(_ bytes: RawSpan, count: Int) {
-        guard count > 0 else { return }
-        precondition(bytes.byteCount >= 64 * count)
-        var span = state.mutableSpan
-        unsafe span.withUnsafeMutableBufferPointer { state in
-            unsafe bytes.withUnsafeBytes { buffer in
-                unsafe cdigest_sha256_x1(
-                    state.baseAddress, buffer.bindMemory(to: UInt8.self).baseAddress, count)
-            }
-        }
+    /// Adds what is left of a piece: perhaps a whole block, then the start of the next.
+    private mutating func finishPiece(_ rest: RawSpan) {
+        let whole = rest.byteCount / 64
+        compress(rest, count: whole)
+        state.keep(rest.extracting(64 * whole..<rest.byteCount))
     }
 
-    /// Adds equally many whole blocks to two states at once.
-    static func compress(
-        _ a: inout SHA256Blocks, _ bytesA: RawSpan, _ b: inout SHA256Blocks, _ bytesB: RawSpan, count: Int
-    ) {
+    /// Adds whole blocks.
+    private mutating func compress(_ bytes: RawSpan, count: Int) {
         guard count > 0 else { return }
-        precondition(bytesA.byteCount >= 64 * count && bytesB.byteCount >= 64 * count)
-        var spanA = a.state.mutableSpan
-        var spanB = b.state.mutableSpan
-        unsafe spanA.withUnsafeMutableBufferPointer { stateA in
-            unsafe spanB.withUnsafeMutableBufferPointer { stateB in
-                unsafe bytesA.withUnsafeBytes { bufferA in
-                    unsafe bytesB.withUnsafeBytes { bufferB in
-                        unsafe cdigest_sha256_x2(
-                            stateA.baseAddress, bufferA.bindMemory(to: UInt8.self).baseAddress,
-                            stateB.baseAddress, bufferB.bindMemory(to: UInt8.self).baseAddress, count)
-                    }
+        precondition(bytes.byteCount >= 64 * count)
+        let isAccelerated = isAccelerated
+        var span = state.words.mutableSpan
+        unsafe span.withUnsafeMutableBufferPointer { words in
+            unsafe bytes.withUnsafeBytes { buffer in
+                // Sound: eight words, and `count` blocks were checked to be there.
+                if isAccelerated {
+                    unsafe cdigest_sha256_x1(
+                        words.baseAddress, buffer.bindMemory(to: UInt8.self).baseAddress, count)
+                } else {
+                    unsafe copenssl_sha256_blocks(words.baseAddress, buffer.baseAddress, count)
                 }
             }
         }
     }
 
-    /// Adds what is left of a piece: perhaps a whole block, then the start of the next.
-    mutating func finishPiece(_ rest: RawSpan) {
-        let whole = rest.byteCount / 64
-        compress(rest, count: whole)
-        keep(rest.extracting(64 * whole..<rest.byteCount))
-    }
-
-    /// Keeps less than a block for later.
-    ///
-    /// Nothing may be pending unless `bytes` is empty.
-    mutating func keep(_ bytes: RawSpan) {
-        guard bytes.byteCount > 0 else { return }
-        for index in 0..<bytes.byteCount { pending[index] = bytes[index] }
-        pendingCount = bytes.byteCount
-    }
-
-    /// Adds the padding of FIPS 180-4 and returns the digest.
-    mutating func finish() -> SHA256Digest {
-        let bitCount = byteCount &* 8
-        pending[pendingCount] = 0x80
-        pendingCount += 1
-        if pendingCount > 56 {
-            while pendingCount < 64 { appendZero() }
-            compressPending()
+    /// Adds equally many whole blocks to two states at once.
+    private static func compress(
+        _ a: inout SHA256Hasher, _ bytesA: RawSpan, _ b: inout SHA256Hasher, _ bytesB: RawSpan, count: Int
+    ) {
+        guard count > 0 else { return }
+        precondition(bytesA.byteCount >= 64 * count && bytesB.byteCount >= 64 * count)
+        var spanA = a.state.words.mutableSpan
+        var spanB = b.state.words.mutableSpan
+        unsafe spanA.withUnsafeMutableBufferPointer { wordsA in
+            unsafe spanB.withUnsafeMutableBufferPointer { wordsB in
+                unsafe bytesA.withUnsafeBytes { bufferA in
+                    unsafe bytesB.withUnsafeBytes { bufferB in
+                        unsafe cdigest_sha256_x2(
+                            wordsA.baseAddress, bufferA.bindMemory(to: UInt8.self).baseAddress,
+                            wordsB.baseAddress, bufferB.bindMemory(to: UInt8.self).baseAddress, count)
+                    }
+                }
+            }
         }
-        while pendingCount < 56 { appendZero() }
-        for index in 0..<8 {
-            pending[56 + index] = UInt8(truncatingIfNeeded: bitCount >> UInt64(56 - 8 * index))
-        }
-        compressPending()
-        return SHA256Digest(state: state)
-    }
-
-    private mutating func appendZero() {
-        pending[pendingCount] = 0
-        pendingCount += 1
-    }
-
-    private mutating func compressPending() {
-        let block = pending
-        compress(block.span.bytesView, count: 1)
-        pendingCount = 0
-    }
-}
-
-/// OpenSSL's SHA-256.
-@safe
-private final class OpenSSLDigest {
-    private let context: OpaquePointer
-
-    init() {
-        // EVP_MD_CTX_new fails only when memory is out, and SHA-256 is always there.
-        guard let context = unsafe EVP_MD_CTX_new(), unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1
-        else { fatalError("OpenSSL has no SHA-256 or no memory") }
-        unsafe self.context = context
-    }
-
-    deinit { unsafe EVP_MD_CTX_free(context) }
-
-    func update(_ bytes: RawSpan) {
-        _ = unsafe bytes.withUnsafeBytes { buffer in
-            unsafe EVP_DigestUpdate(context, buffer.baseAddress, buffer.count)
-        }
-    }
-
-    func finish() -> SHA256Digest {
-        var bytes: [32 of UInt8] = .init(repeating: 0)
-        var span = bytes.mutableSpan
-        unsafe span.withUnsafeMutableBytes { buffer in
-            let target = unsafe buffer.bindMemory(to: UInt8.self)
-            _ = unsafe EVP_DigestFinal_ex(context, target.baseAddress, nil)
-        }
-        _ = unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil)
-        return SHA256Digest(bytes: bytes)
     }
 }

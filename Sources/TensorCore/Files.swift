@@ -11,7 +11,7 @@ public final class InputFile: ByteSource {
     public let byteCount: UInt64
     /// What tells this version of the file from another.
     public let identity: FileIdentity
-    private let descriptor: Int32
+    let descriptor: Int32
 
     /// Opens the file.
     public init(path: String) throws(IOError) {
@@ -84,6 +84,11 @@ public struct FileIdentity: Sendable, Hashable {
     let changedSeconds: Int
     let changedNanoseconds: Int
 
+    /// When the contents were last changed, in nanoseconds since 1970.
+    public var modifiedNanosecondsTotal: Int64 {
+        Int64(modifiedSeconds) &* 1_000_000_000 &+ Int64(modifiedNanoseconds)
+    }
+
     init(_ status: stat) {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
@@ -95,10 +100,12 @@ public struct FileIdentity: Sendable, Hashable {
     }
 }
 
-/// A new file being written at chosen offsets, from any thread.
-public final class OutputFile: Sendable {
+/// A file being written at chosen offsets, from any thread.
+public final class OutputFile: ByteSink {
     /// The path.
     public let path: String
+    /// The path.
+    public var name: String { path }
     let descriptor: Int32
 
     /// Opens a file that exists, for reading too, to change it where it stands.
@@ -119,7 +126,44 @@ public final class OutputFile: Sendable {
         descriptor = fd
     }
 
+    /// Opens a file that an interrupted run began, to go on with it; creates it where it is not there.
+    public init(resuming path: String) throws(IOError) {
+        let fd = unsafe open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o666)
+        guard fd >= 0 else { throw .system("open for writing", path) }
+        self.path = path
+        descriptor = fd
+    }
+
+    /// The size of the file at this moment, in bytes; nil where it cannot be told.
+    public var existingByteCount: UInt64? {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return nil }
+        return UInt64(clamping: status.st_size)
+    }
+
     deinit { close(descriptor) }
+
+    /// Copies within the kernel, sharing the bytes where the file system can.
+    public func copy(
+        _ range: Range<UInt64>, of file: InputFile, to offset: UInt64
+    ) throws(IOError) -> UInt64 {
+        var done: UInt64 = 0
+        let total = UInt64(range.count)
+        while done < total {
+            let count = csystem_copy_range(
+                file.descriptor, range.lowerBound + done, total - done, descriptor, offset + done)
+            if count == -Int64(EINTR) { continue }
+            if count == -Int64(ENOSPC) || count == -Int64(EDQUOT) || count == -Int64(EIO) {
+                throw IOError(
+                    .system, path: path, operation: "copy \(escapedForDisplay(file.name)) to",
+                    offset: offset + done, errno: Int32(-count))
+            }
+            // Nothing: the end of a file that shrank; less than nothing: not between these file systems.
+            guard count > 0 else { break }
+            done += UInt64(count)
+        }
+        return done
+    }
 
     /// Writes all of `bytes` at `offset`.
     public func write(_ bytes: RawSpan, at offset: UInt64) throws(IOError) {
@@ -135,6 +179,13 @@ public final class OutputFile: Sendable {
                 throw .system("write", path, offset: at)
             }
             done += count
+        }
+    }
+
+    /// Cuts the file off, or fills it up with zeros.
+    public func truncate(to byteCount: UInt64) throws(IOError) {
+        while ftruncate(descriptor, off_t(clamping: byteCount)) != 0 {
+            if errno != EINTR { throw .system("cut off", path, offset: byteCount) }
         }
     }
 

@@ -14,6 +14,8 @@ public struct IOError: Error, Sendable, Equatable {
         case changedWhileReading
         /// The bytes that a transform needs cannot be produced.
         case unreadable
+        /// A remote source failed in a way that may pass.
+        case transient
         /// The work was called off, by a signal or by the caller.
         case cancelled
     }
@@ -69,7 +71,7 @@ extension IOError: CustomStringConvertible {
             return "\(place) ended early: \(detail.isEmpty ? "it was truncated" : detail)"
         case .changedWhileReading:
             return "\(place) was changed while it was being read: run again when nothing writes to it"
-        case .unreadable: return "cannot \(operation) \(place): \(detail)"
+        case .unreadable, .transient: return "cannot \(operation) \(place): \(detail)"
         case .cancelled: return "cancelled"
         }
     }

@@ -39,7 +39,7 @@ struct DigestEngineTests {
             var segments: [DigestLane.Segment] = []
             for (low, high) in zip(cuts, cuts.dropFirst()) where Bool.random(using: &generator) || number == 3
             {
-                segments.append(.init(low..<high, segments.count % 3 == 2 ? .crc32 : .sha256))
+                segments.append(.init(low..<high, DigestLane.Algorithms(rawValue: UInt8(segments.count % 4))))
             }
             let sink = try OutputFile(creating: directory.file("\(number)"))
             lanes.append(DigestLane(source: RuleSource(byteCount: size), segments: segments, sink: sink))
@@ -59,23 +59,22 @@ struct DigestEngineTests {
             for (segment, digest) in zip(lanes[number].segments, outcome.segments) {
                 let part = written.raw.extracting(
                     Int(segment.range.lowerBound)..<Int(segment.range.upperBound))
-                switch digest {
-                case .sha256(let digest): #expect(digest == SHA256Digest.of(part))
-                case .crc32(let digest): #expect(digest == CRC32.update(0, with: part))
-                }
+                let wanted = segment.algorithms
+                #expect(digest.sha256 == (wanted.contains(.sha256) ? SHA256Digest.of(part) : nil))
+                #expect(digest.crc32 == (wanted.contains(.crc32) ? CRC32.update(0, with: part) : nil))
             }
         }
     }
 
     @Test func `pieces cover a lane once and do not cut a segment but at whole pieces from its start`() {
         var generator = SeededGenerator(seed: 9)
-        let piece = UInt64(PieceCursor.pieceByteCount)
+        let piece: UInt64 = 1 << 20
         for _ in 0..<50 {
-            let size = UInt64.random(in: 0...40 << 20, using: &generator)
+            let size = UInt64.random(in: 0...10 << 20, using: &generator)
             let cuts = (0..<12).map { _ in UInt64.random(in: 0...size, using: &generator) }.sorted()
             let segments = zip(cuts, cuts.dropFirst()).map { DigestLane.Segment($0..<$1, .sha256) }
             let lane = DigestLane(source: RuleSource(byteCount: size), segments: segments)
-            let pieces = Array(PieceCursor(lane))
+            let pieces = Array(PieceCursor(lane, pieceByteCount: Int(piece)))
             #expect(pieces.reduce(0) { $0 + $1.upperBound - $1.lowerBound } == size)
             #expect(zip(pieces, pieces.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
             #expect(pieces.allSatisfy { !$0.isEmpty && $0.upperBound - $0.lowerBound <= piece })
@@ -117,4 +116,115 @@ struct DigestEngineTests {
         let outcomes = engine.run([DigestLane(source: RuleSource(byteCount: 1 << 50))])
         #expect(outcomes[0].error?.code == .cancelled)
     }
+
+    /// A lane of random segments over bytes by a rule.
+    private static func lane(using generator: inout SeededGenerator, whole: Bool) -> DigestLane {
+        let size = UInt64.random(in: 0...3 << 20, using: &generator)
+        let cuts = (0..<12).map { _ in UInt64.random(in: 0...size, using: &generator) }.sorted()
+        let segments = zip(cuts, cuts.dropFirst()).filter { _ in Bool.random(using: &generator) }.map {
+            DigestLane.Segment($0..<$1, [.sha256, .crc32])
+        }
+        return DigestLane(source: RuleSource(byteCount: size), segments: segments, digestsWhole: whole)
+    }
+
+    @Test(arguments: [true, false])
+    func `a lane goes on from any point that was recorded and comes to the same end`(whole: Bool) {
+        var generator = SeededGenerator(seed: whole ? 21 : 22)
+        for _ in 0..<15 {
+            let lane = Self.lane(using: &generator, whole: whole)
+            let kept = Mutex<[LaneProgress]>([])
+            var engine = DigestEngine(jobs: 2, memory: 2 << 20, stopsAtFirstError: true)
+            engine.record = { (_, progress) in kept.withLock { $0.append(progress) } }
+            engine.recordInterval = .zero
+            engine.recordByteCount = 0
+            let expected = engine.run([lane])[0]
+            let points = kept.withLock { $0 }
+            #expect(points.last?.position == lane.source.byteCount)
+            for progress in points {
+                var rest = lane
+                rest.resumption = progress
+                let done = Mutex<UInt64>(0)
+                let again = DigestEngine(
+                    jobs: 3, stopsAtFirstError: true,
+                    progress: { count in done.withLock { $0 += UInt64(count) } })
+                let outcome = again.run([rest])[0]
+                #expect(outcome.sha256 == expected.sha256 && outcome.segments == expected.segments)
+                #expect(done.withLock { $0 } == rest.workByteCount)
+                #expect(rest.workByteCount <= lane.workByteCount)
+            }
+        }
+    }
+
+    @Test func `a lane without a digest of the whole and without a sink reads its segments only`() {
+        let lane = DigestLane(
+            source: RuleSource(byteCount: 1 << 50),
+            segments: [.init(5..<9, .crc32), .init(1 << 49..<(1 << 49) + 3_000_000, .sha256)],
+            digestsWhole: false)
+        let outcome = DigestEngine(jobs: 2, stopsAtFirstError: true).run([lane])[0]
+        #expect(outcome.segments.count == 2 && outcome.sha256 == nil && lane.workByteCount == 3_000_004)
+    }
+
+    @Test(arguments: [1, 3])
+    func `a sink gets its bytes in order, each once, one call at a time`(jobs: Int) throws {
+        let sink = OrderedSink()
+        let lane = DigestLane(
+            source: RuleSource(byteCount: 5_000_001), segments: [.init(17..<4_000_017, .sha256)], sink: sink)
+        let outcome = DigestEngine(jobs: jobs, memory: 1 << 20, stopsAtFirstError: true).run([lane])[0]
+        let written = sink.bytes.withLock { $0 }
+        #expect(outcome.error == nil && outcome.sha256 == SHA256Digest.of(written.raw))
+        #expect(try RuleSource(byteCount: 5_000_001).bytes(at: 0, count: 5_000_001) == written)
+    }
+
+    @Test func `bytes that nobody looks at are copied from file to file by the system`() throws {
+        let directory = try TemporaryDirectory()
+        let content = try RuleSource(byteCount: 9_000_001).bytes(at: 0, count: 9_000_001)
+        try FileSystem.create(directory.file("in"), contents: content)
+        let source = try InputFile(path: directory.file("in"))
+        let sink = try OutputFile(creating: directory.file("out"))
+        #expect(try sink.copy(0..<9_000_001, of: source, to: 0) == 9_000_001)
+        let again = try OutputFile(creating: directory.file("again"))
+        let lane = DigestLane(source: source, sink: again, digestsWhole: false)
+        let outcome = DigestEngine(jobs: 2, stopsAtFirstError: true).run([lane])[0]
+        #expect(outcome.error == nil && outcome.sha256 == nil)
+        #expect(try bytes(of: directory.file("out")) == content)
+        #expect(try bytes(of: directory.file("again")) == content)
+    }
+
+    @Test func `a file that shrinks while the system copies it is an error`() throws {
+        let directory = try TemporaryDirectory()
+        try FileSystem.create(directory.file("in"), contents: Array(repeating: 7, count: 100_000))
+        let source = try InputFile(path: directory.file("in"))
+        try OutputFile(resuming: directory.file("in")).truncate(to: 60_000)
+        let sink = try OutputFile(creating: directory.file("out"))
+        let lane = DigestLane(source: source, sink: sink, digestsWhole: false)
+        let outcome = DigestEngine(jobs: 1, stopsAtFirstError: true).run([lane])[0]
+        #expect(outcome.error?.code == .unexpectedEnd)
+    }
+
+    @Test(arguments: [1 << 20, 64 << 20, 512_000_000, 1 << 40], [1, 2, 16, 256])
+    func `pieces and what sources take to compute them stay within the memory that is given`(
+        memory: Int, jobs: Int
+    ) {
+        let budget = PieceBudget(memory: memory, jobs: jobs)
+        #expect(budget.count >= 2 && budget.pieceByteCount >= 64 << 10)
+        let scratch = min(jobs * PieceBudget.scratchByteCount, memory / 2)
+        #expect(budget.count * budget.pieceByteCount + scratch <= memory || budget.count == 2)
+    }
+}
+
+/// A sink that takes bytes in order only.
+private final class OrderedSink: ByteSink {
+    let name = "sink"
+    let bytes = Mutex<[UInt8]>([])
+
+    func write(_ bytes: RawSpan, at offset: UInt64) throws(IOError) {
+        let isNext = self.bytes.withLock { kept in
+            guard offset == UInt64(kept.count) else { return false }
+            kept += bytes.array()
+            return true
+        }
+        guard isNext else { throw IOError(.unreadable, path: name, operation: "write", offset: offset) }
+    }
+
+    func synchronize() {}
 }

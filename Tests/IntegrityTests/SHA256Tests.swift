@@ -48,7 +48,7 @@ struct SHA256Tests {
     @Test(arguments: [true, false])
     func `digests equal the published vectors`(accelerated: Bool) throws {
         for vector in DigestVectors.all {
-            let hasher = SHA256Hasher(accelerated: accelerated && SHA256Hasher.isAccelerated)
+            var hasher = SHA256Hasher(accelerated: accelerated && SHA256Hasher.isAccelerated)
             let bytes = vector.bytes
             try #require(bytes.count == vector.len)
             hasher.update(bytes.raw)
@@ -62,10 +62,10 @@ struct SHA256Tests {
         for _ in 0..<300 {
             let bytes = generator.bytes(Int.random(in: 0...700, using: &generator))
             let shift = Int.random(in: 0...min(9, bytes.count), using: &generator)
-            let whole = SHA256Hasher(accelerated: false)
+            var whole = SHA256Hasher(accelerated: false)
             whole.update(bytes.raw.extracting(shift..<bytes.count))
             let expected = whole.finish()
-            let pieces = SHA256Hasher()
+            var pieces = SHA256Hasher()
             var position = shift
             while position < bytes.count {
                 let count = Int.random(in: 1...min(130, bytes.count - position), using: &generator)
@@ -82,23 +82,50 @@ struct SHA256Tests {
         let accelerated = accelerated && SHA256Hasher.isAccelerated
         for _ in 0..<300 {
             let bytes = generator.bytes(Int.random(in: 0...600, using: &generator))
-            let pairs = (0..<2).map { _ in
-                (SHA256Hasher(accelerated: accelerated), SHA256Hasher(accelerated: false))
-            }
-            for pair in pairs {
+            var together = (0..<2).map { _ in SHA256Hasher(accelerated: accelerated) }
+            var alone = (0..<2).map { _ in SHA256Hasher(accelerated: false) }
+            for index in 0..<2 {
                 let before = generator.bytes(Int.random(in: 0...80, using: &generator))
-                pair.0.update(before.raw)
-                pair.1.update(before.raw)
+                together[index].update(before.raw)
+                alone[index].update(before.raw)
             }
-            SHA256Hasher.update(pairs[0].0, pairs[1].0, bytes.raw)
-            for pair in pairs { pair.1.update(bytes.raw) }
-            #expect(pairs[0].0.finish() == pairs[0].1.finish())
-            #expect(pairs[1].0.finish() == pairs[1].1.finish())
+            var (first, second) = (together[0], together[1])
+            SHA256Hasher.update(&first, &second, bytes.raw)
+            for index in 0..<2 { alone[index].update(bytes.raw) }
+            #expect(first.finish() == alone[0].finish())
+            #expect(second.finish() == alone[1].finish())
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `a digest goes on from a state that was kept as text`(accelerated: Bool) throws {
+        var generator = SeededGenerator(seed: 5)
+        let accelerated = accelerated && SHA256Hasher.isAccelerated
+        for count in 0...300 {
+            let bytes = generator.bytes(count)
+            let cut = Int.random(in: 0...count, using: &generator)
+            var first = SHA256Hasher(accelerated: accelerated)
+            first.update(bytes.raw.extracting(0..<cut))
+            let state = try #require(SHA256State(text: first.currentState.text))
+            var second = SHA256Hasher(state, accelerated: !accelerated && SHA256Hasher.isAccelerated)
+            second.update(bytes.raw.extracting(cut..<count))
+            #expect(second.finish() == SHA256Digest.of(bytes.raw))
+        }
+    }
+
+    @Test func `text that is no state is not read as one`() {
+        let good = SHA256State().text
+        #expect(SHA256State(text: good) != nil)
+        for bad in [
+            "", ":", "0:", good + "00", "1" + good.dropFirst(), "00" + good.dropFirst(),
+            good.uppercased() + "g",
+        ] {
+            #expect(SHA256State(text: bad) == nil, "\(bad)")
         }
     }
 
     @Test func `a hasher starts anew after it has finished`() {
-        let hasher = SHA256Hasher()
+        var hasher = SHA256Hasher()
         hasher.update(Array("abc".utf8).raw)
         let first = hasher.finish()
         hasher.update(Array("abc".utf8).raw)

@@ -130,7 +130,8 @@ public struct DirectoryVerifier: Sendable {
             guard let input else { continue }
             let inside = Self.disjoint(tensors[ByteKey(file.path)] ?? [], fileByteCount: file.byteCount)
             let segments = inside.map { DigestLane.Segment($0.offset..<$0.offset + $0.byteCount, .sha256) }
-            work.append((file, inside, DigestLane(source: input, segments: segments)))
+            let lane = DigestLane(source: input, segments: segments, digestsWhole: file.sha256 != nil)
+            work.append((file, inside, lane))
         }
         work.sort { $0.file.byteCount > $1.file.byteCount }
         let total = work.reduce(UInt64(0)) { $0 + $1.file.byteCount }
@@ -174,9 +175,18 @@ public struct DirectoryVerifier: Sendable {
                     .unreadable, "file-changed", "it was changed while it was being read", file: file.path))
             return
         }
-        let isAltered = outcome.sha256 != file.sha256
+        guard file.sha256 != nil || !tensors.isEmpty && tensors.allSatisfy({ $0.sha256 != nil }) else {
+            report.findings.append(
+                .init(
+                    .undecided, "no-digest",
+                    "the manifest has no SHA-256 of it, so its bytes have nothing to "
+                        + "be compared with", file: file.path))
+            return
+        }
+        let isAltered = file.sha256 == nil || outcome.sha256 != file.sha256
         var isExplained = false
-        for (tensor, digest) in zip(tensors, outcome.segments) where digest != .sha256(tensor.sha256) {
+        for (tensor, digest) in zip(tensors, outcome.segments)
+        where tensor.sha256 != nil && digest.sha256 != tensor.sha256 {
             isExplained = true
             report.findings.append(
                 .init(
@@ -186,12 +196,12 @@ public struct DirectoryVerifier: Sendable {
                         : "the manifest's digest of it contradicts the manifest's digest of its file",
                     file: file.path, tensor: tensor.name, offset: tensor.offset))
         }
-        guard isAltered else { return }
+        guard let expected = file.sha256, isAltered else { return }
         let place = isExplained ? "" : tensors.isEmpty ? "" : ", in the header: every tensor is as exported"
         report.findings.append(
             .init(
                 .error, "file-altered",
-                "its SHA-256 is \(outcome.sha256?.hex ?? "unknown"), the manifest says \(file.sha256.hex)\(place)",
+                "its SHA-256 is \(outcome.sha256?.hex ?? "unknown"), the manifest says \(expected.hex)\(place)",
                 file: file.path))
     }
 }

@@ -1,0 +1,61 @@
+/// Cuts a lane into pieces, one at a time: small segments share a piece, large ones are cut at multiples from
+/// their own start, so that no piece splits an element. Holes that nobody wants are left out.
+struct PieceCursor: Sequence, IteratorProtocol {
+    private let lane: DigestLane
+    private let limit: UInt64
+    /// What is laid out and not cut off yet.
+    private var start: UInt64
+    private var end: UInt64
+    /// The segment or gap that is being laid out, or the rest of it; begins at `end` or after a hole.
+    private var part: Range<UInt64>?
+    private var position: UInt64
+    private var nextSegment = 0
+
+    /// - Parameter pieceByteCount: the most bytes in a piece; a multiple of the size of every element.
+    init(_ lane: DigestLane, pieceByteCount: Int) {
+        self.lane = lane
+        limit = UInt64(pieceByteCount)
+        start = lane.resumption?.position ?? 0
+        end = start
+        position = start
+        while nextSegment < lane.segments.count, lane.segments[nextSegment].range.upperBound <= start {
+            nextSegment += 1
+        }
+    }
+
+    mutating func next() -> Range<UInt64>? {
+        while let part = part ?? nextPart() {
+            self.part = part
+            if part.lowerBound > end {
+                if end > start { return cut() }
+                start = part.lowerBound
+                end = start
+            }
+            if part.upperBound - start <= limit {
+                // It still fits beside what is pending.
+                self.part = nil
+                end = part.upperBound
+            } else if end > start {
+                return cut()
+            } else {
+                end = start + limit
+                self.part = end..<part.upperBound
+                return cut()
+            }
+        }
+        return end > start ? cut() : nil
+    }
+
+    private mutating func cut() -> Range<UInt64> {
+        defer { start = end }
+        return start..<end
+    }
+
+    /// The next segment, or the gap before it or after the last.
+    private mutating func nextPart() -> Range<UInt64>? {
+        guard let (range, isSegment) = lane.part(nextSegment, from: position) else { return nil }
+        if isSegment { nextSegment += 1 }
+        position = Swift.max(position, range.upperBound)
+        return Swift.max(range.lowerBound, end)..<Swift.max(range.upperBound, end)
+    }
+}
