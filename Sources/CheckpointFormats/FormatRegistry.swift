@@ -19,7 +19,7 @@ public protocol CheckpointFormat: Sendable {
     ///   - path: how the file is named in the table.
     ///   - options: the caller's choices.
     func read(
-        _ file: InputFile, path: String, options: ReadOptions
+        _ file: any ByteSource, path: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint
 }
 
@@ -104,18 +104,36 @@ public enum FormatRegistry {
     private static func readFile(
         at path: String, name: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
-        let head: [UInt8]
         let file: InputFile
-        do throws(IOError) {
-            file = try InputFile(path: path)
-            head = try file.bytes(at: 0, count: Int(min(64, file.byteCount)))
-        } catch {
+        do { file = try InputFile(path: path) } catch { throw CheckpointError(error) }
+        return try read(file, name: name, options: options)
+    }
+
+    /// Reads the headers of one weights file that may be anywhere.
+    ///
+    /// - Parameters:
+    ///   - source: the file; it is read by ranges, and only as far as the headers go.
+    ///   - name: its name, which is what says that a file without a signature is meant to be of a format.
+    ///   - options: the caller's choices.
+    public static func open(
+        source: any ByteSource, name: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> OpenedModel {
+        let checkpoint = try read(source, name: name, options: options)
+        try checkTotals(checkpoint, path: source.name)
+        return OpenedModel(checkpoint: checkpoint, directory: nil)
+    }
+
+    private static func read(
+        _ file: any ByteSource, name: String, options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        let head: [UInt8]
+        do { head = try file.bytes(at: 0, count: Int(min(64, file.byteCount))) } catch {
             throw CheckpointError(error)
         }
         for format in formats where format.recognizes(head, fileName: name) {
             return try format.read(file, path: name, options: options)
         }
-        throw FileKind.refusal(head: head, file: path)
+        throw FileKind.refusal(head: head, file: file.name)
     }
 
     private static func readWeights(

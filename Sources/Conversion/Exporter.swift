@@ -191,9 +191,10 @@ extension Manifest {
         var files: [File] = []
         var tensors: [(order: Int, tensor: Tensor)] = []
         for (number, output) in outputs.enumerated() {
-            guard let digest = output.outcome.sha256 else { continue }
             files.append(
-                File(path: output.path, role: output.role, byteCount: output.byteCount, sha256: digest))
+                File(
+                    path: output.path, role: output.role, byteCount: output.byteCount,
+                    sha256: output.outcome.sha256))
             guard number < plan.shards.count else { continue }
             for (item, digest) in zip(plan.shards[number].tensors, output.outcome.segments) {
                 tensors.append((item.order, Tensor(item, file: output.path, sha256: digest.sha256)))

@@ -16,8 +16,9 @@ public struct DigestEngine: Sendable {
     public var progress: @Sendable (_ byteCount: Int) -> Void
     /// Asked before each step; true ends the run with ``IOError/Code/cancelled``.
     public var isCancelled: @Sendable () -> Bool
-    /// Called from any thread, for a lane one call at a time, each time that a part of it is on stable storage;
-    /// a throw ends the lane. Nil where nobody keeps a journal.
+    /// Called each time that a part of a lane is on stable storage; nil where nobody keeps a journal.
+    ///
+    /// From any thread, for each lane one call at a time. A throw ends the lane.
     public var record: (@Sendable (_ lane: Int, _ progress: LaneProgress) throws(IOError) -> Void)?
 
     /// A lane's progress is recorded no more often than this, in time and in bytes.

@@ -1,4 +1,6 @@
-/// Cuts a lane into pieces, one at a time: small segments share a piece, large ones are cut at multiples from
+/// Cuts a lane into pieces, one at a time.
+///
+/// Small segments share a piece, large ones are cut at multiples from
 /// their own start, so that no piece splits an element. Holes that nobody wants are left out.
 struct PieceCursor: Sequence, IteratorProtocol {
     private let lane: DigestLane

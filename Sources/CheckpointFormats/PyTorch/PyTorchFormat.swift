@@ -18,7 +18,7 @@ public struct PyTorchFormat: CheckpointFormat {
 
     /// Reads the headers of a file.
     public func read(
-        _ file: InputFile, path: String, options: ReadOptions
+        _ file: any ByteSource, path: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
         try PyTorchReader.read(file, displayName: path, root: options.root)
     }

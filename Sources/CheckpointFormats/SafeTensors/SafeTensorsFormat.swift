@@ -22,7 +22,7 @@ public struct SafeTensorsFormat: CheckpointFormat {
 
     /// Reads the headers of a file.
     public func read(
-        _ file: InputFile, path: String, options: ReadOptions
+        _ file: any ByteSource, path: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
         let header: SafeTensorsHeader
         var warnings: [SafeTensorsWarning]
