@@ -120,6 +120,6 @@ public struct LaneProgress: Sendable {
     /// The digests of the segments that have ended.
     public var finished: [DigestLane.SegmentDigest] = []
 
-    /// The progress of a lane that has not begun.
-    public init() {}
+    /// The progress of a lane that has not begun, or that has come to `position` and digests nothing.
+    public init(position: UInt64 = 0) { self.position = position }
 }

@@ -21,8 +21,7 @@ final class LaneHasher: @unchecked Sendable {
 
     /// What a later run needs to go on from `position`, the end of the bytes taken so far.
     func progress(at position: UInt64) -> LaneProgress {
-        var progress = LaneProgress()
-        progress.position = position
+        var progress = LaneProgress(position: position)
         progress.whole = whole?.currentState ?? SHA256State()
         progress.part = part.currentState
         progress.crc32 = crc

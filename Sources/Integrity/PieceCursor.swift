@@ -2,7 +2,7 @@
 ///
 /// Small segments share a piece, large ones are cut at multiples from
 /// their own start, so that no piece splits an element. Holes that nobody wants are left out.
-struct PieceCursor: Sequence, IteratorProtocol {
+package struct PieceCursor: Sequence, IteratorProtocol {
     private let lane: DigestLane
     private let limit: UInt64
     /// What is laid out and not cut off yet.
@@ -14,7 +14,7 @@ struct PieceCursor: Sequence, IteratorProtocol {
     private var nextSegment = 0
 
     /// - Parameter pieceByteCount: the most bytes in a piece; a multiple of the size of every element.
-    init(_ lane: DigestLane, pieceByteCount: Int) {
+    package init(_ lane: DigestLane, pieceByteCount: Int) {
         self.lane = lane
         limit = UInt64(pieceByteCount)
         start = lane.resumption?.position ?? 0
@@ -25,7 +25,7 @@ struct PieceCursor: Sequence, IteratorProtocol {
         }
     }
 
-    mutating func next() -> Range<UInt64>? {
+    package mutating func next() -> Range<UInt64>? {
         while let part = part ?? nextPart() {
             self.part = part
             if part.lowerBound > end {

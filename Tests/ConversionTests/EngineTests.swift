@@ -229,4 +229,34 @@ struct EngineTests {
         #expect(report.verdict == .undecided, "\(report.findings)")
         #expect(try ModelVerifier().verify(path: directory.file("all")).verdict == .verified)
     }
+
+    @Test(arguments: [1 << 20, 7_000_000, 256 << 20])
+    func `the items of a plan cover every byte once and may be done in any order, by many, and again`(
+        byteCount: Int
+    ) throws {
+        let plan = try plan(ExportOptions(maxShardByteCount: 9_000_000))
+        _ = try Exporter(tool: tool).export(plan, to: directory.file("out"), replacing: false)
+        let items = plan.items(byteCount: byteCount)
+        #expect(items.reduce(0) { $0 + UInt64($1.range.count) } == plan.byteCount)
+        #expect(items.allSatisfy { $0.range.count <= max(byteCount, 1 << 20) })
+        try FileSystem.createDirectory(directory.file("parts"))
+        var generator = SeededGenerator(seed: UInt64(byteCount))
+        let work = Mutex((items + items.prefix(3)).shuffled(using: &generator))
+        let failures = Mutex(0)
+        let folder = directory.file("parts")
+        Workers.run(count: 3) { _ in
+            while let item = work.withLock({ $0.popLast() }) {
+                do {
+                    try plan.write(item, to: OutputFile(resuming: folder + "/" + item.path))
+                } catch {
+                    failures.withLock { $0 += 1 }
+                }
+            }
+        }
+        #expect(failures.withLock { $0 } == 0)
+        for name in try FileSystem.names(in: folder) {
+            #expect(try bytes(of: folder + "/" + name) == bytes(of: directory.file("out/" + name)))
+        }
+        #expect(try FileSystem.names(in: folder).count == plan.shards.count + 1)
+    }
 }

@@ -1,0 +1,58 @@
+internal import Checkpoints
+internal import Integrity
+public import TensorCore
+
+/// A part of a plan that can be done by itself: a range of one file.
+///
+/// Items are independent of each other: any worker that can read the source may do any of them, in any order, more
+/// than once, and the bytes are always the same.
+public struct PlanItem: Sendable, Hashable {
+    /// The file, by its number among the plan's files.
+    public var file: Int
+    /// The file's name.
+    public var path: String
+    /// The bytes of the file.
+    public var range: Range<UInt64>
+}
+
+extension ExportPlan {
+    /// The most bytes in an item: 256 MiB.
+    public static let itemByteCount = 256 << 20
+
+    /// The plan in independent parts: small tensors share one, large ones have several, none is split within an
+    /// element.
+    ///
+    /// Together they are every byte of every file but the manifest, once.
+    public func items(byteCount: Int = ExportPlan.itemByteCount) -> [PlanItem] {
+        outputs.enumerated().flatMap { number, output in
+            let lane = DigestLane(
+                source: output.source,
+                segments: output.tensors.map { .init($0.offset..<$0.offset + $0.tensor.byteCount, []) })
+            return PieceCursor(lane, pieceByteCount: byteCount).map {
+                PlanItem(file: number, path: output.path, range: $0)
+            }
+        }
+    }
+
+    /// Does an item: writes its bytes to `file`, at their place.
+    ///
+    /// Takes 4 MiB of memory and what the tensors' operations need.
+    public func write(_ item: PlanItem, to file: OutputFile) throws(IOError) {
+        guard outputs.indices.contains(item.file) else { return }
+        let output = outputs[item.file]
+        let segments = output.tensors.map {
+            DigestLane.Segment($0.offset..<$0.offset + $0.tensor.byteCount, [])
+        }
+        var lane = DigestLane(source: output.source, segments: segments)
+        lane.resumption = LaneProgress(position: item.range.lowerBound)
+        let buffer = PageBuffer(capacity: 4 << 20)
+        for piece in PieceCursor(lane, pieceByteCount: buffer.capacity) {
+            guard piece.lowerBound < item.range.upperBound else { return }
+            let piece = piece.clamped(to: item.range)
+            try buffer.withMutableBytes(count: piece.count) { (bytes) throws(IOError) in
+                try output.source.read(at: piece.lowerBound, into: &bytes)
+                try file.write(bytes.bytes, at: piece.lowerBound)
+            }
+        }
+    }
+}
