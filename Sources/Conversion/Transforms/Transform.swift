@@ -33,7 +33,7 @@ extension Transform {
             let known = DType.allCases.map { $0.name.lowercased() }.joined(separator: ", ")
             throw PatternError(
                 pattern: text, position: start + 1,
-                message: "there is no dtype \(escapedForDisplay(name)); there are \(known)")
+                message: "there is no dtype \(name); there are \(known)")
         }
         if start > 0 {
             let pattern = text.unicodeScalars.prefix(start - 1)

@@ -17,8 +17,8 @@ extension Transform {
     var summary: String {
         switch self {
         case .cast(let pattern, let dtype, _):
-            "cast " + (pattern.map { "\(escapedForDisplay($0.description))=" } ?? "") + dtype.name
-        default: "\(kind) " + patterns.map(escapedForDisplay).joined(separator: " ")
+            "cast " + (pattern.map { "\(escapedPattern($0.description))=" } ?? "") + dtype.name
+        default: "\(kind) " + patterns.map(escapedPattern).joined(separator: " ")
         }
     }
 }

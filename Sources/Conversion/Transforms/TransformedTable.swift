@@ -117,7 +117,7 @@ struct TransformedTable {
         _ transform: Transform, pattern: String, near: [TensorName]
     ) throws(ConversionError) {
         let hint = near.isEmpty ? "" : "; near: " + near.map(\.description).joined(separator: ", ")
-        let message = "\(transform.kind) \(escapedForDisplay(pattern)): no tensor's name matches\(hint)"
+        let message = "\(transform.kind) \(escapedPattern(pattern)): no tensor's name matches\(hint)"
         guard allowsUnmatched else { throw .options(message) }
         warnings.append(CheckpointWarning("pattern-unmatched", message, file: file))
     }

@@ -33,8 +33,16 @@ public struct Glob: Sendable, CustomStringConvertible {
         tokens = [nil]
     }
 
+    /// A pattern for one name.
+    public init(exactly name: String) {
+        description = name
+        exact = Array(name.utf8)
+        program = PatternProgram()
+        tokens = NameUnits.units(of: name).map { UnitSet($0) }
+    }
+
     /// Whether this is the pattern that every name matches.
-    public var matchesEverything: Bool { description == "*" }
+    public var matchesEverything: Bool { exact == nil && description == "*" }
 
     /// What tells whether names match; keeps its memory from name to name.
     func matcher() -> Matcher { Matcher(exact: exact, matchesEverything, PatternMachine(program)) }

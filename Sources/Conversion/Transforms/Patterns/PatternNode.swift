@@ -1,3 +1,5 @@
+internal import TensorCore
+
 /// A pattern as a tree.
 indirect enum PatternNode: Sendable {
     case set(UnitSet)
@@ -23,7 +25,7 @@ public struct PatternError: Error, Sendable, CustomStringConvertible {
     public let message: String
 
     /// One line.
-    public var description: String { "\(pattern): character \(position): \(message)" }
+    public var description: String { "\(escapedPattern(pattern)): character \(position): \(escapedPattern(message))" }
 }
 
 /// A pattern being read: its characters and a place among them.
@@ -74,4 +76,14 @@ struct PatternText {
     func error(_ message: String, at place: Int? = nil) -> PatternError {
         PatternError(pattern: text, position: (place ?? position) + 1, message: message)
     }
+}
+
+/// A pattern for a terminal: control characters as escapes, but backslashes as they are, for they belong to it.
+public func escapedPattern(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+        let isOwn = scalar == "\\" || scalar == "\""
+        result += isOwn ? String(scalar) : escapedForDisplay(String(scalar))
+    }
+    return result
 }
