@@ -169,12 +169,15 @@ struct NameOptions: ParsableArguments {
 
     func validate() throws { _ = try changes() }
 
+    /// The options that need no value.
+    static let withoutValue = ["tie", "untie"]
+
     /// `--tie` and `--untie` alone mean every name; a value comes behind `=`, as for optional values elsewhere,
     /// so that the argument after them is never taken for one.
     static func completing(_ arguments: [String]) -> [String] {
         let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
         return arguments.enumerated().map { place, argument in
-            place < end && ["--tie", "--untie"].contains(argument) ? argument + "=*" : argument
+            place < end && withoutValue.contains { argument == "--" + $0 } ? argument + "=*" : argument
         }
     }
 }
