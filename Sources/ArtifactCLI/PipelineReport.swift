@@ -64,7 +64,7 @@ struct PipelineReport {
         for (number, (step, outcome)) in zip(steps, outcomes).enumerated() {
             let result =
                 switch outcome.state {
-                case .done: isDryRun ? "would succeed so far" : "done"
+                case .done: isDryRun ? "dry run passed" : "done"
                 case .failed: "failed with exit code \(outcome.exitCode)"
                 case .planned: "would run"
                 case .skipped: "not run"
@@ -98,9 +98,11 @@ struct PipelineReport {
             .init("command", .string(step.name)),
             .init("arguments", .array(step.arguments.map { .string($0) })),
             .init("line", .integer(step.place.line)), .init("state", .string(outcome.state.rawValue)),
-            .init("exit_code", .integer(outcome.exitCode)),
-            .init("milliseconds", .integer(Int(outcome.seconds * 1000))),
         ]
+        if outcome.state == .done || outcome.state == .failed {
+            members.append(.init("exit_code", .integer(outcome.exitCode)))
+            members.append(.init("milliseconds", .integer(Int(outcome.seconds * 1000))))
+        }
         if let message = outcome.message { members.append(.init("message", .string(message))) }
         if !outcome.output.isEmpty {
             let report = (try? JSONValue(parsing: outcome.output)) ?? .string(String(decoding: outcome.output, as: UTF8.self))

@@ -17,10 +17,12 @@ enum NearMisses {
             let shape = name.utf8.map { 0x30...0x39 ~= $0 ? 0x30 : $0 }
             guard seen.insert(ByteKey(shape)).inserted else { continue }
             let distance = distance(glob.tokens, NameUnits.units(of: name.utf8))
-            if distance <= max(2, literals / 2) { found.append((distance, name)) }
+            if distance <= max(2, literals / 3) { found.append((distance, name)) }
             if seen.count == candidateLimit { break }
         }
-        return found.sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(3).map(\.name)
+        let least = found.map(\.distance).min() ?? 0
+        return found.filter { $0.distance <= least + 1 }
+            .sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(3).map(\.name)
     }
 
     /// The fewest characters to add, remove or change in a name so that it matches, where nil takes any run.

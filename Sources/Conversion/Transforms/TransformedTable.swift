@@ -57,7 +57,7 @@ struct TransformedTable {
             }
         case .cast(let pattern?, let dtype, let overflow):
             for row in try matching([pattern], transform) {
-                guard ElementCast.isSupported(from: rows[row].tensor.dtype, to: dtype) else {
+                guard TransformedTable.canCast(from: rows[row].tensor.dtype, to: dtype) else {
                     throw .options(
                         "\(transform.summary): the tensor \(rows[row].tensor.name) is "
                             + "\(rows[row].tensor.dtype.name), which cannot be converted to \(dtype.name)")
@@ -195,12 +195,29 @@ extension TransformedTable {
     }
 }
 
+/// The conversion itself, in one place.
+extension TransformedTable {
+    /// Whether tensors of one dtype can be converted to another.
+    static func canCast(from: DType, to: DType) -> Bool {
+        FloatCast.isSupported(from: from, to: to)  // overflow: ElementCast, once the node takes it
+    }
+
+    private static func castSource(
+        _ source: TensorSource, from: DType, to: DType, overflow: Overflow
+    ) -> TensorSource {
+        .cast(source, from: from, to: to)  // overflow
+    }
+
+    fileprivate static func written(_ row: Row) -> TensorRecord {
+        guard row.dtype != row.tensor.dtype else { return row.tensor }
+        return TensorRecord(
+            name: row.tensor.name, dtype: row.dtype, shape: row.tensor.shape,
+            source: castSource(
+                row.tensor.source, from: row.tensor.dtype, to: row.dtype, overflow: row.overflow))
+    }
+}
+
 extension TransformedTable.Row {
     /// The tensor as it is written.
-    var written: TensorRecord {
-        guard dtype != tensor.dtype else { return tensor }
-        return TensorRecord(
-            name: tensor.name, dtype: dtype, shape: tensor.shape,
-            source: .cast(tensor.source, from: tensor.dtype, to: dtype))  // overflow
-    }
+    var written: TensorRecord { TransformedTable.written(self) }
 }

@@ -101,7 +101,7 @@ private struct GlobParser {
         case "?":
             text.position += 1
             return special(.any)
-        case "[": return special(try text.bracket(negations: ["!", "^"], takesEscapes: true))
+        case "[": return special(try text.bracket(negations: ["!", "^"]))
         case "{": return try braces(depth: depth)
         default:
             let start = text.position
@@ -125,20 +125,21 @@ private struct GlobParser {
         let start = text.position
         guard depth < Self.depthLimit else { throw text.error("too many braces within braces") }
         text.position += 1
-        let earlier = tokens
+        let earlier = tokens.count
         exact = nil
         var choices: [PatternNode] = []
         repeat { choices.append(try sequence(depth: depth + 1)) } while text.take(",")
         guard text.take("}") else { throw text.error("this { is never closed; \\{ stands for the character", at: start) }
         // Near misses may have anything in place of a choice.
-        tokens = earlier + [nil]
+        tokens.removeSubrange(earlier...)
+        tokens.append(nil)
         return .choice(choices)
     }
 }
 
 extension PatternText {
     /// Reads a set in brackets.
-    mutating func bracket(negations: [Character], takesEscapes: Bool) throws(PatternError) -> UnitSet {
+    mutating func bracket(negations: [Character]) throws(PatternError) -> UnitSet {
         let start = position
         position += 1
         var set = UnitSet([])
@@ -153,13 +154,13 @@ extension PatternText {
             }
             isFirst = false
             let place = position
-            let low = try member(takesEscapes: takesEscapes)
+            let low = try member()
             guard case .unit(let first) = low, self.next == "-", let following, following != "]" else {
                 set.insert(low.set)
                 continue
             }
             position += 1
-            guard case .unit(let last) = try member(takesEscapes: takesEscapes), first <= last else {
+            guard case .unit(let last) = try member(), first <= last else {
                 throw error("this range runs backwards or ends in no character", at: place)
             }
             set.insert(first...last)
@@ -181,12 +182,10 @@ extension PatternText {
         }
     }
 
-    private mutating func member(takesEscapes: Bool) throws(PatternError) -> Member {
-        guard takesEscapes, next == "\\" else {
-            guard let unit = take() else { throw error("the pattern ends within a set") }
-            return .unit(unit)
-        }
-        return try escape()
+    private mutating func member() throws(PatternError) -> Member {
+        if next == "\\" { return try escape() }
+        guard let unit = take() else { throw error("the pattern ends within a set") }
+        return .unit(unit)
     }
 
     /// Reads `\` and what follows it.

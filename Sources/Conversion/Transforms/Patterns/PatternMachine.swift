@@ -41,12 +41,15 @@ struct PatternMachine {
     /// Whether the whole of a name matches.
     mutating func matchesAll(_ units: [UInt32]) -> Bool { run(units, from: 0, isWhole: true) }
 
-    /// Finds the leftmost match at or after `start` and keeps its places in ``captures``.
-    mutating func findMatch(in units: [UInt32], from start: Int) -> Bool {
-        run(units, from: start, isWhole: false)
+    /// Finds the leftmost match at or after `start`, but for an empty one at `emptyEnd`, and keeps its places in
+    /// ``captures``.
+    mutating func findMatch(in units: [UInt32], from start: Int, butEmptyAt emptyEnd: Int? = nil) -> Bool {
+        run(units, from: start, isWhole: false, butEmptyAt: emptyEnd)
     }
 
-    private mutating func run(_ units: [UInt32], from start: Int, isWhole: Bool) -> Bool {
+    private mutating func run(
+        _ units: [UInt32], from start: Int, isWhole: Bool, butEmptyAt emptyEnd: Int? = nil
+    ) -> Bool {
         var isMatched = false
         current.removeAll()
         listNumber += 1
@@ -56,7 +59,8 @@ struct PatternMachine {
                 follow(0, at: position, of: units.count, isNow: true)
             }
             if current.counters.isEmpty && (isMatched || isWhole) { break }
-            if step(units, at: position, isWhole: isWhole) { isMatched = true }
+            let mayEnd = position != emptyEnd && (!isWhole || position == units.count)
+            if step(units, at: position, mayEnd: mayEnd) { isMatched = true }
         }
         return isMatched
     }
@@ -64,7 +68,7 @@ struct PatternMachine {
     /// Moves every thread over the character at `position`.
     ///
     /// - Returns: whether one of them is at its end; its places are kept, and the threads of lesser rank end.
-    private mutating func step(_ units: [UInt32], at position: Int, isWhole: Bool) -> Bool {
+    private mutating func step(_ units: [UInt32], at position: Int, mayEnd: Bool) -> Bool {
         var isMatched = false
         listNumber += 1
         following.removeAll()
@@ -75,7 +79,7 @@ struct PatternMachine {
             case .set(let set):
                 guard position < units.count, set.contains(units[position]) else { continue }
             default:
-                if isWhole && position < units.count { continue }
+                guard mayEnd else { continue }
                 load(number)
                 captures = places
                 isMatched = true

@@ -41,8 +41,7 @@ struct RegexParser {
         switch next {
         case "(": return try group(depth: depth)
         case "[":
-            let set = try text.bracket(negations: ["^"], takesEscapes: true)
-            return .set(set)
+            return set(try text.bracket(negations: ["^"]))
         case "\\": return set(try text.escape().set)
         case "*", "+", "?": throw text.error("\(next) follows nothing; \\\(next) stands for the character")
         case "{": throw text.error("{ follows nothing; \\{ stands for the character")

@@ -110,16 +110,16 @@ public struct Substitution: Sendable, CustomStringConvertible {
             guard machine.findMatch(in: units, from: 0) else { return nil }
             var bytes: [UInt8] = []
             var copied = 0
-            var search = 0
+            var emptyEnd: Int?
             repeat {
                 let start = machine.captures[0]
                 let end = machine.captures[1]
                 NameUnits.append(units[copied..<start], to: &bytes)
                 appendReplacement(units, to: &bytes)
                 copied = end
-                // After an empty match the next character stays, or it would match for ever.
-                search = end == start ? end + 1 : end
-            } while substitution.isGlobal && search <= units.count && machine.findMatch(in: units, from: search)
+                // An empty match is not found again, or it would be for ever.
+                emptyEnd = end == start ? end : nil
+            } while substitution.isGlobal && machine.findMatch(in: units, from: copied, butEmptyAt: emptyEnd)
             NameUnits.append(units[copied...], to: &bytes)
             return TensorName(utf8: bytes)
         }
