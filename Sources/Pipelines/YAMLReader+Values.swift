@@ -41,6 +41,9 @@ extension YAMLReader {
             skipPlain(inFlow: inFlow)
             var text = bytes[first..<position]
             while text.last == 0x20 || text.last == 0x09 { text.removeLast() }
+            if inFlow, text.last == UInt8(ascii: "$"), next == UInt8(ascii: "{") {
+                throw error("a variable within brackets takes quotes, as in \"${…}\"", at: start)
+            }
             guard !text.isEmpty else { throw error("a value is missing", at: start) }
             return YAMLNode(value: .scalar(String(decoding: text, as: UTF8.self), isPlain: true), place: start)
         }
@@ -109,7 +112,11 @@ extension YAMLReader {
                     throw error("the key \(key) stands twice", at: place)
                 }
                 try skipInFlow()
-                entries.append(.init(key: key, place: place, value: try value(inFlow: true, depth: depth + 1)))
+                let isEmpty = next == closing || next == UInt8(ascii: ",")
+                let value =
+                    isEmpty
+                    ? YAMLNode(value: .empty, place: self.place) : try value(inFlow: true, depth: depth + 1)
+                entries.append(.init(key: key, place: place, value: value))
             } else {
                 items.append(try value(inFlow: true, depth: depth + 1))
             }

@@ -107,9 +107,12 @@ struct YAMLReader {
 
     /// Passes the end of the line, before which only a comment may stand.
     mutating func finishLine() throws(PipelineError) {
-        let before = position
-        guard isLineDone() else { throw error("this does not belong here: text with such characters takes quotes") }
-        if next == UInt8(ascii: "#"), position == before { throw error("a comment begins after a blank") }
+        guard isLineDone() else {
+            throw error("this does not belong here: text with such characters takes quotes")
+        }
+        if next == UInt8(ascii: "#"), position > lineStart, ![0x20, 0x09].contains(bytes[position - 1]) {
+            throw error("a comment begins after a blank")
+        }
         passLine()
     }
 
