@@ -60,11 +60,12 @@ let package = Package(
                 "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
                 "CheckpointFormats",
             ], swiftSettings: strict),
+        .target(name: "Pipelines", swiftSettings: strict),
         .executableTarget(
             name: "ArtifactCLI",
             dependencies: [
                 "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
-                "CheckpointFormats", "Conversion", "Loaders",
+                "CheckpointFormats", "Conversion", "Loaders", "Pipelines",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
@@ -108,6 +109,7 @@ let package = Package(
                 "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints", "CheckpointFormats",
                 "Conversion", "TestSupport",
             ], swiftSettings: settings),
+        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"], swiftSettings: settings),
         .testTarget(
             name: "ArtifactCLITests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),
     ]

@@ -12,7 +12,10 @@ struct Artifact: ParsableCommand {
             unsupported); 4 intact but undecided.
             """,
         version: Version.current,
-        subcommands: [Export.self, Inspect.self, Verify.self, Check.self, Index.self, Metadata.self])
+        subcommands: [
+            Export.self, Reshard.self, Cast.self, Cat.self, Inspect.self, Verify.self, Check.self, Index.self,
+            Metadata.self, Run.self,
+        ])
 
     /// Parses the arguments, runs the command and ends the process with its exit code.
     static func main() {
@@ -23,7 +26,7 @@ struct Artifact: ParsableCommand {
         signal(SIGPIPE, SIG_DFL)
         refuseArgumentsThatAreNoText()
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(NameOptions.completing(Array(CommandLine.arguments.dropFirst())))
             try command.run()
         } catch let exit as Exit {
             finish(exit)

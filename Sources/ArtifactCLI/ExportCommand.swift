@@ -1,9 +1,5 @@
 internal import ArgumentParser
-internal import CheckpointFormats
 internal import Checkpoints
-internal import Conversion
-internal import Integrity
-internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore
 
@@ -16,24 +12,14 @@ struct Export: ParsableCommand {
             and licence that stood beside the source, and artifact-manifest.json: the SHA-256 of every file and \
             tensor.
 
+            --dtype, --rename, --select, --drop, --tie and --untie apply in the order in which they are given, \
+            each to the names that the ones before it left. A glob stands for whole names: * is any run of \
+            characters, dots too.
+
             Nothing in the source is executed. The destination appears in one step, complete, or not at all.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable { case safetensors }
-
-    enum Layout: String, ExpressibleByArgument, CaseIterable { case hub, aligned }
-
-    enum TargetDType: String, ExpressibleByArgument, CaseIterable {
-        case bf16, f16, f32
-
-        var dtype: DType {
-            switch self {
-            case .bf16: .bf16
-            case .f16: .f16
-            case .f32: .f32
-            }
-        }
-    }
 
     @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
     var source: String
@@ -41,101 +27,85 @@ struct Export: ParsableCommand {
     @Option(help: "The format to write.")
     var to: Format = .safetensors
 
-    @Option(name: .shortAndLong, help: "The directory to make.", completion: .directory)
-    var output: String
-
-    @Option(
-        help: ArgumentHelp(
-            "The most bytes of tensors in a file, such as 5GB (decimal) or 5GiB (binary).", valueName: "size")
-    )
-    var maxShardSize = "5GB"
-
-    @Option(
-        help: "How tensors lie in a file: as the hub library writes them, or each at a large power of two.")
-    var layout: Layout = .hub
-
-    @Option(
-        help: ArgumentHelp(
-            "The multiple at which the data of an aligned file begins (default: 4096).", valueName: "bytes"))
-    var align: UInt64?
-
-    @Option(help: "Convert floating tensors (F64, F32, F16, BF16), rounding to nearest even.")
-    var dtype: TargetDType?
-
-    @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
-    var root: String?
-
-    @Flag(help: "Replace what stands at the destination; what artifact did not make is moved aside.")
-    var force = false
-
-    @Flag(help: "Say what would be written and write nothing.")
-    var dryRun = false
-
+    @OptionGroup var destination: DestinationOptions
+    @OptionGroup var layout: LayoutOptions
+    @OptionGroup var cast: CastOptions
+    @OptionGroup var names: NameOptions
+    @OptionGroup var reading: SourceOptions
     @OptionGroup var jobs: JobOptions
-    @OptionGroup var output_: OutputOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        try ExportRun(
+            sources: [source], root: reading.root, transforms: (cast.casts() + names.changes()).inOrder,
+            allowsUnmatched: names.allowUnmatched, layout: layout,
+            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
+        ).run()
+    }
+}
+
+struct Reshard: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Divide a model into other files, tensors unchanged.",
+        discussion: "An export that changes nothing but the files: same engine, same receipt.")
+
+    @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
+    var source: String
+
+    @OptionGroup var destination: DestinationOptions
+    @OptionGroup var layout: LayoutOptions
+    @OptionGroup var reading: SourceOptions
+    @OptionGroup var jobs: JobOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        try ExportRun(
+            sources: [source], root: reading.root, layout: layout,
+            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
+        ).run()
+    }
+}
+
+struct Cast: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Convert tensors to another dtype.",
+        discussion: """
+            An export that changes dtypes: `artifact cast SOURCE bf16 -o DIRECTORY`. DTYPE is what --dtype takes: \
+            a dtype for all floating tensors, or GLOB=DTYPE for the tensors of these names.
+            """)
+
+    @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
+    var source: String
+
+    @Argument(help: ArgumentHelp("The dtypes, as for --dtype.", valueName: "dtype"))
+    var dtypes: [OrderedText] = []
+
+    @OptionGroup var destination: DestinationOptions
+    @OptionGroup var cast: CastOptions
+    @OptionGroup var layout: LayoutOptions
+    @OptionGroup var reading: SourceOptions
+    @OptionGroup var jobs: JobOptions
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard ByteSize.parse(maxShardSize) != nil else {
-            throw ValidationError(
-                "--max-shard-size takes a size such as 5GB, 500MB or 5GiB, not \(maxShardSize)")
+        guard dtypes.isEmpty != cast.dtype.isEmpty else {
+            throw ValidationError("name the dtype once, as in: artifact cast SOURCE bf16 -o DIRECTORY")
         }
-        if let align {
-            guard layout == .aligned else { throw ValidationError("--align goes with --layout aligned") }
-            let range = SafeTensorsLayout.minimumAlignment...SafeTensorsLayout.maximumAlignment
-            guard align.nonzeroBitCount == 1, range.contains(align) else {
-                throw ValidationError(
-                    "--align takes a power of two from \(range.lowerBound) to \(range.upperBound), not \(align)"
-                )
-            }
-        }
-        guard !output.isEmpty else { throw ValidationError("--output takes the name of a directory") }
+        _ = try casts().casts()
+    }
+
+    /// The options with the dtypes that came as arguments.
+    private func casts() -> CastOptions {
+        var casts = cast
+        casts.dtype += dtypes
+        return casts
     }
 
     func run() throws {
-        do {
-            try export()
-        } catch let error as ConversionError {
-            if output_.json { Terminal.print(json: error.json) }
-            throw Exit(error)
-        }
-    }
-
-    private func export() throws {
-        let progress = Progress("exporting", quiet: output_.quiet)
-        let model: OpenedModel
-        do { model = try FormatRegistry.open(path: source, options: ReadOptions(root: root)) } catch {
-            throw ConversionError.source(error)
-        }
-        let options = ExportOptions(
-            dtype: dtype?.dtype, maxShardByteCount: ByteSize.parse(maxShardSize) ?? 5_000_000_000,
-            replacing: force,
-            alignment: layout == .aligned ? align ?? 4096 : SafeTensorsLayout.minimumAlignment)
-        let plan = try ExportPlan(model: model, options: options)
-        progress.expect(Exporter.workByteCount(of: plan))
-        let report: ExportReport
-        if dryRun {
-            try Exporter.check(plan, destination: output, replacing: force)
-            report = ExportReport(source: source, destination: output, plan: plan, result: nil, seconds: 0)
-        } else {
-            let exporter = Exporter(
-                tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
-                isCancelled: isInterrupted)
-            defer { progress.finish() }
-            let result = try exporter.export(plan, to: output, replacing: force)
-            report = ExportReport(
-                source: source, destination: Path.normalized(output), plan: plan, result: result,
-                seconds: progress.elapsed)
-        }
-        if output_.json {
-            Terminal.print(json: report.json)
-        } else if !output_.quiet {
-            Terminal.print(report.text(Terminal.outputStyle))
-        }
-        if !output_.quiet {
-            for warning in plan.checkpoint.warnings {
-                Terminal.printError("artifact: warning: \(warning.line)")
-            }
-        }
+        try ExportRun(
+            sources: [source], root: reading.root, transforms: casts().casts().inOrder, layout: layout,
+            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
+        ).run()
     }
 }
 

@@ -6,7 +6,7 @@ internal import TensorCore
 
 /// What an export made, for people and for programs.
 struct ExportReport {
-    let source: String
+    let sources: [String]
     let destination: String
     let plan: ExportPlan
     /// Nil for a dry run.
@@ -28,16 +28,19 @@ struct ExportReport {
         var lines: [String] = []
         let input = plan.checkpoint
         let root = input.root.map { " under \"\(escapedForDisplay($0))\"" } ?? ""
+        let names = sources.map { style.bold(escapedForDisplay($0)) }.joined(separator: " + ")
         lines.append(
-            "\(style.bold(escapedForDisplay(source)))  \(input.format), "
+            "\(names)  \(input.format), "
                 + "\(counted(input.tensors.count, "tensor"))\(root)")
         lines.append("→ \(style.bold(escapedForDisplay(destination)))")
         lines += files(style)
         var notes = Table(.left, .left, .left)
+        for effect in plan.effects { add(effect, to: &notes) }
         for tie in plan.ties { notes.add("tied", "\(tie.dropped)", "is \(tie.kept)") }
-        for name in plan.untied { notes.add("untied", "\(name)", "the config says that it is not tied") }
-        if let dtype = plan.dtype {
-            notes.add("cast", counted(plan.castCount, "tensor"), "to \(dtype.name), nearest even")
+        let byConfig = Set(plan.untiedByConfig)
+        for name in plan.untied {
+            notes.add(
+                "untied", "\(name)", byConfig.contains(name) ? "the config says that it is not tied" : "as asked")
         }
         for item in plan.skipped {
             let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""
@@ -46,6 +49,22 @@ struct ExportReport {
         lines += notes.lines(indent: "  ").map(style.dim)
         lines.append(closing(style))
         return lines.joined(separator: "\n")
+    }
+
+    private func add(_ effect: TransformEffect, to notes: inout Table) {
+        let count = counted(effect.tensorCount, "tensor")
+        let patterns = effect.transform.patterns.map(escapedPattern).joined(separator: " ")
+        switch effect.transform {
+        case .cast(let pattern, let dtype, let overflow):
+            notes.add(
+                "cast", count,
+                (pattern == nil ? "" : patterns + " ") + "to \(dtype.name), nearest even"
+                    + (overflow == .saturate ? ", too large to the largest" : ""))
+        case .rename, .select, .drop: notes.add(effect.transform.kind, count, patterns)
+        // The names are listed one by one.
+        case .tie, .untie: break
+        }
+        for example in effect.examples { notes.add("", "\(example.before)", "→ \(example.after)") }
     }
 
     private func files(_ style: Style) -> [String] {
@@ -83,11 +102,12 @@ struct ExportReport {
 
     var json: JSONValue {
         var members: [JSONMember] = [
-            .init("schema", .string("artifact.export/v1")), .init("source", .string(source)),
+            .init("schema", .string("artifact.export/v1")), .init("source", .string(sources.first ?? "")),
             .init("destination", .string(destination)), .init("dry_run", .bool(result == nil)),
             .init("format", .string(plan.checkpoint.format)),
             .init("tensor_count", .integer(tensorCount)), .init("nbytes", .integer(plan.byteCount)),
         ]
+        if sources.count > 1 { members.append(.init("sources", .array(sources.map { .string($0) }))) }
         if let root = plan.checkpoint.root { members.append(.init("root", .string(root))) }
         let digests = digests
         func file(_ name: String, _ size: UInt64, _ role: String) -> JSONValue {
@@ -111,16 +131,30 @@ struct ExportReport {
                         ])
                     })))
         members.append(.init("untied", .array(plan.untied.map { .string($0.string) })))
-        if let dtype = plan.dtype {
-            members.append(
-                .init(
-                    "cast",
-                    .object([.init("dtype", .string(dtype.name)), .init("tensors", .integer(plan.castCount))])
-                ))
-        }
+        members.append(.init("transforms", .array(plan.effects.map(\.json))))
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
         if let replaced = result?.replaced { members.append(.init("replaced", .string(replaced))) }
+        return .object(members)
+    }
+}
+
+extension TransformEffect {
+    var json: JSONValue {
+        var members = [JSONMember("kind", .string(transform.kind))] + transform.parameters
+        members.append(.init("tensors", .integer(tensorCount)))
+        if !examples.isEmpty {
+            members.append(
+                .init(
+                    "examples",
+                    .array(
+                        examples.map {
+                            .object([
+                                .init("before", .string($0.before.string)),
+                                .init("after", .string($0.after.string)),
+                            ])
+                        })))
+        }
         return .object(members)
     }
 }

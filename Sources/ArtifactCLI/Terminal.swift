@@ -1,5 +1,6 @@
 internal import Glibc
 internal import StrictJSON
+internal import Synchronization
 
 /// Output: data on standard output, the rest on standard error, colours where they can be seen.
 enum Terminal {
@@ -19,7 +20,27 @@ enum Terminal {
 
     static func write(_ text: String, to descriptor: Int32) { write(Array(text.utf8), to: descriptor) }
 
+    /// Output that is kept rather than written.
+    private static let captured = Mutex<[UInt8]?>(nil)
+
+    /// Runs `body` and returns what it would have written to standard output.
+    static func capturingOutput(_ body: () -> Void) -> [UInt8] {
+        captured.withLock { $0 = [] }
+        body()
+        return captured.withLock { bytes in
+            defer { bytes = nil }
+            return bytes ?? []
+        }
+    }
+
     static func write(_ bytes: [UInt8], to descriptor: Int32) {
+        let isKept =
+            descriptor == STDOUT_FILENO
+            && captured.withLock { kept in
+                kept?.append(contentsOf: bytes)
+                return kept != nil
+            }
+        if isKept { return }
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = unsafe rest.withUnsafeBytes { buffer in

@@ -5,32 +5,6 @@ internal import SafeTensors
 internal import StrictJSON
 public import TensorCore
 
-/// What an export may change on the way.
-public struct ExportOptions: Sendable {
-    /// The dtype that floating tensors are converted to; nil keeps each as it is.
-    public var dtype: DType?
-    /// The most bytes of tensors in a file.
-    ///
-    /// 5 GB, as in the hub library.
-    public var maxShardByteCount: UInt64
-    /// Whether a directory that stands at the destination may be replaced.
-    public var replacing: Bool
-    /// The multiple at which data begins, in bytes: 8 for files as the reference writes them, more for aligned
-    /// ones; see `SafeTensorsLayout`.
-    public var alignment: UInt64
-
-    /// Makes options.
-    public init(
-        dtype: DType? = nil, maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false,
-        alignment: UInt64 = 8
-    ) {
-        self.alignment = alignment
-        self.dtype = dtype
-        self.maxShardByteCount = maxShardByteCount
-        self.replacing = replacing
-    }
-}
-
 /// Everything that an export will write, known before a byte moves.
 public struct ExportPlan: Sendable {
     /// The weights that are read.
@@ -43,12 +17,13 @@ public struct ExportPlan: Sendable {
     public let sideFiles: [SideFileItem]
     /// Names that are dropped because another name holds the same storage.
     public let ties: [(dropped: TensorName, kept: TensorName)]
-    /// Names that shared storage with another and get bytes of their own.
+    /// Names that shared storage with another and get bytes of their own, because the config or a transform says
+    /// so.
     public let untied: [TensorName]
-    /// Tensors that are converted: how many.
-    public let castCount: Int
-    /// The dtype that they are converted to.
-    public let dtype: DType?
+    /// Those of them where no transform says so.
+    public let untiedByConfig: [TensorName]
+    /// What each transform did, in order.
+    public let effects: [TransformEffect]
     /// What stays behind.
     public let skipped: [SkippedItem]
 
@@ -101,13 +76,17 @@ extension ExportPlan {
         }
         let config = try ModelConfig(in: model.directory)
         if let warning = config.warning { checkpoint.warnings.append(warning) }
-        let ties = TieResolution(groups: checkpoint.tiedGroups, configTies: config.tiesEmbeddings)
-        let kept = ties.apply(to: checkpoint.tensors)
-        let written = kept.map { Self.cast($0, to: options.dtype) }
+        var table = try TransformedTable(
+            checkpoint, options.transforms, allowsUnmatched: options.allowsUnmatched)
+        checkpoint.warnings += table.warnings
+        let ties = TieResolution(table.rows, configTies: config.tiesEmbeddings)
+        let kept = table.resolve(ties)
+        let written = kept.map(\.written)
         let base = model.directory?.weights.outputBaseName ?? "model"
 
         let split = ShardPlan(
-            sizes: written.map(\.byteCount), limit: options.maxShardByteCount, base: base)
+            sizes: written.map(\.byteCount), limit: options.maxShardByteCount, split: options.layout.split,
+            base: base)
         let notes = ties.kept.map { (key: $0.dropped.string, value: $0.kept.string) }
         let carried = checkpoint.metadata.filter { $0.key != "format" }
         let format = checkpoint.metadata.first { $0.key == "format" }?.value ?? "pt"
@@ -118,8 +97,8 @@ extension ExportPlan {
                 + (split.shards.count == 1 ? Self.unique(carried + notes) : [])
             shards.append(
                 try Self.shard(
-                    name: part.fileName, tensors: part.tensors.map { (written[$0], kept[$0].dtype, $0) },
-                    metadata: metadata, alignment: options.alignment))
+                    name: part.fileName, tensors: part.tensors.map { (written[$0], kept[$0].tensor.dtype, $0) },
+                    metadata: metadata, alignment: options.layout.alignment))
         }
 
         self.checkpoint = checkpoint
@@ -131,12 +110,14 @@ extension ExportPlan {
                 name: split.indexFileName,
                 contents: Self.index(of: shards, notes: Self.unique(carried + notes))
             )
-        let side = try Self.sideFiles(of: model.directory, config: config, dtype: options.dtype)
+        let side = try Self.sideFiles(
+            of: model.directory, config: config,
+            dtype: options.transforms.reversed().lazy.compactMap(\.modelDType).first)
         sideFiles = side.items
         self.ties = ties.kept
-        untied = ties.untied
-        castCount = zip(kept, written).count { $0.dtype != $1.dtype }
-        dtype = options.dtype
+        untied = ties.untied + ties.untiedByTransform
+        untiedByConfig = ties.untied
+        effects = table.effects
         skipped = checkpoint.skipped + (model.directory?.left ?? []) + side.left
     }
 
@@ -144,15 +125,6 @@ extension ExportPlan {
     public var byteCount: UInt64 {
         shards.reduce(0) { $0 + $1.byteCount } + UInt64(index?.contents.count ?? 0)
             + sideFiles.reduce(0) { $0 + $1.source.byteCount }
-    }
-
-    private static func cast(_ tensor: TensorRecord, to dtype: DType?) -> TensorRecord {
-        guard let dtype, tensor.dtype != dtype, FloatCast.isSupported(from: tensor.dtype, to: dtype) else {
-            return tensor
-        }
-        return TensorRecord(
-            name: tensor.name, dtype: dtype, shape: tensor.shape,
-            source: .cast(tensor.source, from: tensor.dtype, to: dtype))
     }
 
     private static func unique(_ metadata: [(key: String, value: String)]) -> [(key: String, value: String)] {

@@ -210,35 +210,6 @@ extension Manifest {
             ties: plan.ties.map { Tie(name: $0.dropped, kept: $0.kept) },
             skipped: plan.skipped.map { Skipped(name: $0.name, reason: $0.reason) })
     }
-
-    private static func transforms(of plan: ExportPlan) -> [Transform] {
-        var result: [Transform] = []
-        if !plan.untied.isEmpty {
-            result.append(
-                Transform(
-                    kind: "untie",
-                    parameters: [.init("tensors", .array(plan.untied.map { .string($0.string) }))]))
-        }
-        if let dtype = plan.dtype {
-            result.append(
-                Transform(
-                    kind: "cast",
-                    parameters: [
-                        .init("dtype", .string(dtype.name)), .init("rounding", .string("nearest-even")),
-                        .init("tensors", .integer(plan.castCount)),
-                    ]))
-        }
-        for item in plan.sideFiles where item.isEdited {
-            result.append(
-                Transform(
-                    kind: "edit",
-                    parameters: [
-                        .init("file", .string(item.file.name)),
-                        .init("keys", .array([.string("dtype"), .string("torch_dtype")])),
-                    ]))
-        }
-        return result
-    }
 }
 
 extension Manifest.Tensor {

@@ -31,21 +31,6 @@ struct LayoutTests {
         #expect(ByteSize.describe(value) == text)
     }
 
-    @Test func `the first of tied names is kept, but never an output head where there is another`() {
-        let ties = TieResolution(
-            groups: [["lm_head.weight", "model.embed_tokens.weight"], ["z", "b", "a"]], configTies: nil)
-        #expect(ties.kept.map(\.dropped) == ["lm_head.weight", "z", "b"])
-        #expect(ties.kept.map(\.kept) == ["model.embed_tokens.weight", "a", "a"])
-        #expect(ties.untied.isEmpty)
-    }
-
-    @Test func `a head gets bytes of its own where the config says that it is not tied`() {
-        let ties = TieResolution(
-            groups: [["lm_head.weight", "model.embed_tokens.weight"], ["a", "b"]], configTies: false)
-        #expect(ties.kept.map(\.dropped) == ["b"])
-        #expect(ties.untied == ["lm_head.weight"])
-    }
-
     @Test(arguments: [1, 3, 64, 1000])
     func `the bytes of a file that does not exist yet can be read in any pieces`(step: Int) throws {
         var generator = SeededGenerator(seed: 5)

@@ -1,0 +1,75 @@
+internal import CheckpointFormats
+internal import Checkpoints
+internal import Conversion
+internal import TensorCore
+
+/// What export, reshard, cast and cat do: read the sources' headers, plan, write, report.
+struct ExportRun {
+    /// The checkpoints; several are joined into one.
+    let sources: [String]
+    var root: String?
+    var transforms: [Transform] = []
+    var allowsUnmatched = false
+    let layout: LayoutOptions
+    /// The directory to make.
+    let destination: String
+    let writing: WriteOptions
+    let jobs: JobOptions
+    let output: OutputOptions
+
+    func run() throws {
+        do {
+            try export()
+        } catch let error as ConversionError {
+            if output.json { Terminal.print(json: error.json) }
+            throw Exit(error)
+        }
+    }
+
+    /// The sources' tables as one.
+    func open() throws(ConversionError) -> OpenedModel {
+        var models: [(path: String, model: OpenedModel)] = []
+        for source in sources {
+            do {
+                models.append((source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
+            } catch {
+                throw ConversionError.source(error)
+            }
+        }
+        return try OpenedModel(joining: models)
+    }
+
+    private func export() throws {
+        let progress = Progress("exporting", quiet: output.quiet)
+        let options = ExportOptions(
+            transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
+            maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
+        let plan = try ExportPlan(model: try open(), options: options)
+        progress.expect(Exporter.workByteCount(of: plan))
+        let report: ExportReport
+        if writing.dryRun {
+            try Exporter.check(plan, destination: destination, replacing: writing.force)
+            report = ExportReport(
+                sources: sources, destination: destination, plan: plan, result: nil, seconds: 0)
+        } else {
+            let exporter = Exporter(
+                tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
+                isCancelled: isInterrupted)
+            defer { progress.finish() }
+            let result = try exporter.export(plan, to: destination, replacing: writing.force)
+            report = ExportReport(
+                sources: sources, destination: Path.normalized(destination), plan: plan, result: result,
+                seconds: progress.elapsed)
+        }
+        if output.json {
+            Terminal.print(json: report.json)
+        } else if !output.quiet {
+            Terminal.print(report.text(Terminal.outputStyle))
+        }
+        if !output.quiet {
+            for warning in plan.checkpoint.warnings {
+                Terminal.printError("artifact: warning: \(warning.line)")
+            }
+        }
+    }
+}
