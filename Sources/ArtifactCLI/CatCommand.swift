@@ -29,7 +29,7 @@ struct Cat: ParsableCommand {
     @OptionGroup var cast: CastOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var reading: SourceOptions
-    @OptionGroup var jobs: JobOptions
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var reports: OutputOptions
 
     func validate() throws {
@@ -42,10 +42,11 @@ struct Cat: ParsableCommand {
     func run() throws {
         let run = ExportRun(
             sources: sources, root: reading.root, transforms: try cast.casts().inOrder, layout: layout,
-            destination: output ?? "", writing: writing, jobs: jobs, output: reports)
+            destination: output ?? "", writing: writing, engine: engine, output: reports)
         guard let tensor else { return try run.run() }
         guard !Terminal.outputStyle.isTerminal else {
-            throw Exit(code: 2, message: "the bytes of a tensor are nothing for a terminal: send them to a file")
+            throw Exit(
+                code: 2, message: "the bytes of a tensor are nothing for a terminal: send them to a file")
         }
         do {
             let selection = Transform.select([Glob(exactly: tensor)])

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Checkpoints
+internal import Conversion
 internal import StrictJSON
 internal import TensorCore
 
@@ -22,25 +23,66 @@ struct Export: ParsableCommand {
     enum Format: String, ExpressibleByArgument, CaseIterable { case safetensors }
 
     @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
-    var source: String
+    var source: String?
 
     @Option(help: "The format to write.")
     var to: Format = .safetensors
+
+    @Option(
+        help: ArgumentHelp(
+            "Carry out a plan that `artifact plan` made: it names the source and says what is done to it.",
+            valueName: "file"), completion: .file(extensions: ["json"]))
+    var plan: String?
 
     @OptionGroup var destination: DestinationOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var cast: CastOptions
     @OptionGroup var names: NameOptions
     @OptionGroup var reading: SourceOptions
-    @OptionGroup var jobs: JobOptions
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        guard (source == nil) != (plan == nil) else {
+            throw ValidationError("name a SOURCE to export, or a plan with --plan")
+        }
+        guard plan == nil || (cast.dtype.isEmpty && names.isEmpty && reading.root == nil && layout.isDefault)
+        else {
+            throw ValidationError(
+                "a plan says what is done to the source: give such options to artifact plan")
+        }
+    }
+
     func run() throws {
+        if let plan { return try run(plan: plan) }
+        try exportRun(of: source ?? "").run()
+    }
+
+    /// The run that the options describe.
+    func exportRun(of source: String) throws -> ExportRun {
         try ExportRun(
             sources: [source], root: reading.root, transforms: (cast.casts() + names.changes()).inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout,
-            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
-        ).run()
+            destination: destination.output, writing: destination.writing, engine: engine, output: output)
+    }
+
+    /// Reads a plan and does what it says, where everything is still as it was planned.
+    private func run(plan path: String) throws {
+        let file: PlanFile
+        do { file = try PlanFile(reading: path) } catch {
+            if output.json { Terminal.print(json: error.json) }
+            throw Exit(error)
+        }
+        let planned = try Export.parse(file.arguments + ["--output", destination.output])
+        guard planned.plan == nil, let source = planned.source else {
+            throw Exit(code: 1, message: "\(escapedForDisplay(path)): the plan names no source")
+        }
+        var run = try planned.exportRun(of: source)
+        run.expectation = file
+        run.writing = destination.writing
+        run.engine = engine
+        run.output = output
+        try run.run()
     }
 }
 
@@ -55,13 +97,13 @@ struct Reshard: ParsableCommand {
     @OptionGroup var destination: DestinationOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var reading: SourceOptions
-    @OptionGroup var jobs: JobOptions
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         try ExportRun(
             sources: [source], root: reading.root, layout: layout,
-            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
+            destination: destination.output, writing: destination.writing, engine: engine, output: output
         ).run()
     }
 }
@@ -84,7 +126,7 @@ struct Cast: ParsableCommand {
     @OptionGroup var cast: CastOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var reading: SourceOptions
-    @OptionGroup var jobs: JobOptions
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -104,7 +146,7 @@ struct Cast: ParsableCommand {
     func run() throws {
         try ExportRun(
             sources: [source], root: reading.root, transforms: casts().casts().inOrder, layout: layout,
-            destination: destination.output, writing: destination.writing, jobs: jobs, output: output
+            destination: destination.output, writing: destination.writing, engine: engine, output: output
         ).run()
     }
 }

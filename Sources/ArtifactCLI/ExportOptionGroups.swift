@@ -25,6 +25,48 @@ struct WriteOptions: ParsableArguments {
     var dryRun = false
 }
 
+/// How much of the machine an export takes, and what it computes on the way.
+struct EngineOptions: ParsableArguments {
+    @OptionGroup var jobs: JobOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "The memory that pieces of tensors may take, such as 512MB or 2GiB.", valueName: "size"))
+    var memory = "512MB"
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            The SHA-256 digests to take: all, or of source files, written files and tensors. Without one the \
+            system copies what stays as it is.
+            """, valueName: "all|none|source,files,tensors"))
+    var digests = "all"
+
+    @Flag(help: "Begin anew, whatever an interrupted run has left.")
+    var noResume = false
+
+    func validate() throws {
+        guard let bytes = ByteSize.parse(memory), bytes >= 1 << 20 else {
+            throw ValidationError(
+                "--memory takes a size of at least 1MiB, such as 512MB or 2GiB, not \(memory)")
+        }
+        guard DigestChoice(names: digests) != nil else {
+            throw ValidationError(
+                "--digests takes all, none, or some of source,files,tensors, not \(digests)")
+        }
+    }
+
+    /// The exporter that these options describe.
+    func exporter(progress: Progress) -> Exporter {
+        var exporter = Exporter(
+            tool: Version.tool, jobs: jobs.jobs, memory: Int(clamping: ByteSize.parse(memory) ?? 512_000_000),
+            digests: DigestChoice(names: digests) ?? .all, progress: { progress.advance($0) },
+            isCancelled: isInterrupted)
+        exporter.resuming = !noResume
+        return exporter
+    }
+}
+
 /// How a source is read.
 struct SourceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
@@ -60,6 +102,15 @@ struct LayoutOptions: ParsableArguments {
         case .balanced: .balanced
         case .aligned: .aligned(align ?? 4096)
         }
+    }
+
+    /// Whether nothing was said.
+    var isDefault: Bool { maxShardSize == "5GB" && layout == .hub && align == nil }
+
+    /// The options as arguments.
+    var arguments: [String] {
+        ["--max-shard-size=\(maxShardByteCount)", "--layout=\(layout.rawValue)"]
+            + (align.map { ["--align=\($0)"] } ?? [])
     }
 
     /// The limit in bytes.
@@ -116,11 +167,14 @@ struct CastOptions: ParsableArguments {
     var overflow: OverflowOption = .special
 
     /// The casts, each with its place on the command line.
-    func casts() throws -> [(number: Int, transform: Transform)] {
+    func casts() throws -> [OrderedTransform] {
         try transforms("dtype", dtype) { (text) throws(PatternError) in
             try .cast(parsing: text, overflow: overflow == .saturate ? .saturate : .special)
         }
     }
+
+    /// The option that the casts need to mean the same again.
+    var arguments: [String] { ["--overflow=\(overflow.rawValue)"] }
 
     func validate() throws { _ = try casts() }
 }
@@ -158,8 +212,11 @@ struct NameOptions: ParsableArguments {
     @Flag(help: "Only warn where a pattern matches no tensor.")
     var allowUnmatched = false
 
+    /// Whether nothing is changed.
+    var isEmpty: Bool { [rename, select, drop, tie, untie].allSatisfy(\.isEmpty) }
+
     /// The changes, each with its place on the command line.
-    func changes() throws -> [(number: Int, transform: Transform)] {
+    func changes() throws -> [OrderedTransform] {
         try transforms("rename", rename) { (text) throws(PatternError) in try .rename(parsing: text) }
             + transforms("select", select) { (text) throws(PatternError) in try .select(parsing: text) }
             + transforms("drop", drop) { (text) throws(PatternError) in try .drop(parsing: text) }
@@ -168,6 +225,9 @@ struct NameOptions: ParsableArguments {
     }
 
     func validate() throws { _ = try changes() }
+
+    /// The option that the changes need to mean the same again.
+    var arguments: [String] { allowUnmatched ? ["--allow-unmatched"] : [] }
 
     /// The options that need no value.
     static let withoutValue = ["tie", "untie"]
@@ -184,19 +244,32 @@ struct NameOptions: ParsableArguments {
 
 private func transforms(
     _ option: String, _ values: [OrderedText], _ parse: (String) throws(PatternError) -> Transform
-) throws -> [(number: Int, transform: Transform)] {
+) throws -> [OrderedTransform] {
     try values.map { value in
-        do { return (value.number, try parse(value.text)) } catch let error as PatternError {
+        do {
+            return OrderedTransform(
+                number: value.number, argument: "--\(option)=\(value.text)", transform: try parse(value.text))
+        } catch let error as PatternError {
             throw ValidationError("--\(option) \(error.description)")
         }
     }
 }
 
-extension [(number: Int, transform: Transform)] {
+/// A transform with its place on the command line.
+struct OrderedTransform {
+    let number: Int
+    let argument: String
+    let transform: Transform
+}
+
+extension [OrderedTransform] {
+    /// The options as they were given, in order.
+    var arguments: [String] { sorted { $0.number < $1.number }.map(\.argument) }
+
     /// The transforms in the order of the command line, selections in a row as one.
     var inOrder: [Transform] {
         var result: [Transform] = []
-        for (_, transform) in sorted(by: { $0.number < $1.number }) {
+        for transform in sorted(by: { $0.number < $1.number }).map(\.transform) {
             if let joined = result.last?.joined(with: transform) {
                 result[result.count - 1] = joined
             } else {

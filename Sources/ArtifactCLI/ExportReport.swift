@@ -32,7 +32,7 @@ struct ExportReport {
         lines.append(
             "\(names)  \(input.format), "
                 + "\(counted(input.tensors.count, "tensor"))\(root)")
-        lines.append("→ \(style.bold(escapedForDisplay(destination)))")
+        if !destination.isEmpty { lines.append("→ \(style.bold(escapedForDisplay(destination)))") }
         lines += files(style)
         var notes = Table(.left, .left, .left)
         for effect in plan.effects { add(effect, to: &notes) }
@@ -40,7 +40,8 @@ struct ExportReport {
         let byConfig = Set(plan.untiedByConfig)
         for name in plan.untied {
             notes.add(
-                "untied", "\(name)", byConfig.contains(name) ? "the config says that it is not tied" : "as asked")
+                "untied", "\(name)",
+                byConfig.contains(name) ? "the config says that it is not tied" : "as asked")
         }
         for item in plan.skipped {
             let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""

@@ -13,9 +13,11 @@ struct ExportRun {
     let layout: LayoutOptions
     /// The directory to make.
     let destination: String
-    let writing: WriteOptions
-    let jobs: JobOptions
-    let output: OutputOptions
+    var writing: WriteOptions
+    var engine: EngineOptions
+    var output: OutputOptions
+    /// The plan that must come out.
+    var expectation: PlanFile?
 
     func run() throws {
         do {
@@ -31,7 +33,8 @@ struct ExportRun {
         var models: [(path: String, model: OpenedModel)] = []
         for source in sources {
             do {
-                models.append((source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
+                models.append(
+                    (source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
             } catch {
                 throw ConversionError.source(error)
             }
@@ -39,12 +42,19 @@ struct ExportRun {
         return try OpenedModel(joining: models)
     }
 
-    private func export() throws {
-        let progress = Progress("exporting", quiet: output.quiet)
+    /// The plan of what will be written.
+    func plan() throws(ConversionError) -> ExportPlan {
         let options = ExportOptions(
             transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
         let plan = try ExportPlan(model: try open(), options: options)
+        try expectation?.check(plan)
+        return plan
+    }
+
+    private func export() throws {
+        let progress = Progress("exporting", quiet: output.quiet)
+        let plan = try plan()
         progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport
         if writing.dryRun {
@@ -52,11 +62,9 @@ struct ExportRun {
             report = ExportReport(
                 sources: sources, destination: destination, plan: plan, result: nil, seconds: 0)
         } else {
-            let exporter = Exporter(
-                tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
-                isCancelled: isInterrupted)
             defer { progress.finish() }
-            let result = try exporter.export(plan, to: destination, replacing: writing.force)
+            let result = try engine.exporter(progress: progress).export(
+                plan, to: destination, replacing: writing.force)
             report = ExportReport(
                 sources: sources, destination: Path.normalized(destination), plan: plan, result: result,
                 seconds: progress.elapsed)

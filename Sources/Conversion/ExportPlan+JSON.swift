@@ -5,18 +5,45 @@ internal import TensorCore
 
 /// A plan as JSON: what is read, and every byte that is written, with its place and how it comes about.
 extension ExportPlan {
-    /// Identifies the plan: the SHA-256 of its JSON and of the digests that are taken on the way.
-    func digest(_ choice: DigestChoice) -> SHA256Digest {
+    /// What `schema` says.
+    static var schema: String { "artifact.plan/v1" }
+
+    /// Writes the plan as `Formats/plan` describes it.
+    ///
+    /// - Parameters:
+    ///   - arguments: the arguments of `artifact export` that lead to this plan.
+    ///   - tool: the program's name and version.
+    ///   - sink: takes the bytes, piece by piece.
+    public func write(
+        arguments: [String], tool: (name: String, version: String), to sink: @escaping ([UInt8]) -> Void
+    ) {
+        var writer = JSONObjectWriter(sink: sink)
+        writer.member("schema", .string(Self.schema))
+        writer.member(
+            "tool", .object([.init("name", .string(tool.name)), .init("version", .string(tool.version))]))
+        writer.member("arguments", .array(arguments.map { .string($0) }))
+        writer.member("digest", .string(digest.hex))
+        writer.member("nbytes", .integer(byteCount))
+        writer.member(
+            "transforms",
+            elements: Manifest.transforms(of: self).map {
+                .object([.init("kind", .string($0.kind))] + $0.parameters)
+            })
+        writeContent(to: &writer)
+        writer.member("items", elements: items().lazy.map(\.json))
+        writer.finish()
+    }
+
+    /// Identifies what is read and what is written: the SHA-256 of that part of the JSON.
+    var digest: SHA256Digest {
         var hasher = SHA256Hasher()
         var writer = JSONObjectWriter { hasher.update($0.span.bytesView) }
-        writer.member("digests", .integer(choice.rawValue))
-        write(to: &writer)
+        writeContent(to: &writer)
         writer.finish()
         return hasher.finish()
     }
 
-    /// Writes the members.
-    func write(to writer: inout JSONObjectWriter) {
+    private func writeContent(to writer: inout JSONObjectWriter) {
         writer.member("source_format", .string(checkpoint.format))
         writer.member("source_files", elements: checkpoint.files.lazy.map(\.planJSON))
         writer.member("files", elements: outputs.lazy.map(\.planJSON))
@@ -24,6 +51,18 @@ extension ExportPlan {
             "tensors",
             elements: shards.lazy.flatMap { shard in
                 shard.tensors.lazy.map { $0.planJSON(in: shard.fileName) }
+            })
+        writer.member(
+            "ties",
+            elements: ties.lazy.map {
+                .object([
+                    .init("name", .string($0.dropped.string)), .init("kept", .string($0.kept.string)),
+                ])
+            })
+        writer.member(
+            "skipped",
+            elements: skipped.lazy.map {
+                .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))])
             })
     }
 }
@@ -66,6 +105,15 @@ extension ExportPlan.Item {
             .init("shape", .array(tensor.shape.map { .integer($0) })), .init("file", .string(file)),
             .init("offset", .integer(offset)), .init("nbytes", .integer(tensor.byteCount)),
             .init("from", tensor.source.planJSON),
+        ])
+    }
+}
+
+extension PlanItem {
+    fileprivate var json: JSONValue {
+        .object([
+            .init("file", .string(path)), .init("offset", .integer(range.lowerBound)),
+            .init("nbytes", .integer(range.count)),
         ])
     }
 }

@@ -58,7 +58,8 @@ public struct Exporter: Sendable {
     public func export(
         _ plan: ExportPlan, to destination: String, replacing: Bool
     ) throws(ConversionError) -> Result {
-        let digest = plan.digest(digests)
+        // What a run can go on with depends on the digests that it takes.
+        let digest = SHA256Digest.of(Array("\(plan.digest.hex) \(digests.rawValue)".utf8).span.bytesView)
         let staging = try Staging(
             destination: destination, replacing: replacing, sources: plan.inputs.map(\.name),
             resuming: resuming ? digest : nil)

@@ -170,14 +170,18 @@ struct EngineTests {
         let model = try FormatRegistry.open(source: source, name: "model.safetensors")
         #expect(remote.calls < 40)
         let plan = try ExportPlan(
-            model: model, options: ExportOptions(dtype: .bf16, maxShardByteCount: 4_000_000))
+            model: model,
+            options: ExportOptions(
+                transforms: [.cast(nil, to: .bf16, overflow: .special)], maxShardByteCount: 4_000_000))
         let streams = Mutex<[Stream]>([])
         let manifest = try Exporter(tool: tool, jobs: 2, memory: 8 << 20).stream(plan) { (path, _) in
             let stream = Stream(path)
             streams.withLock { $0.append(stream) }
             return stream
         }
-        let local = try self.plan(ExportOptions(dtype: .bf16, maxShardByteCount: 4_000_000))
+        let local = try self.plan(
+            ExportOptions(
+                transforms: [.cast(nil, to: .bf16, overflow: .special)], maxShardByteCount: 4_000_000))
         let expected = try Exporter(tool: tool).export(local, to: directory.file("out"), replacing: false)
         #expect(manifest.tensors == expected.manifest.tensors)
         for stream in streams.withLock({ $0 }) where stream.name != Manifest.fileName {
