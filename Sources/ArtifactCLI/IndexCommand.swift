@@ -147,7 +147,9 @@ extension Index {
 
         func run() throws {
             let audit = try place.audit()
-            if audit.indexes.isEmpty, let finding = audit.findings.first(where: { $0.severity == .unreadable }) {
+            if audit.indexes.isEmpty,
+                let finding = audit.findings.first(where: { $0.severity == .unreadable })
+            {
                 throw Exit(code: 3, message: "\(finding)")
             }
             guard audit.indexes.count == 1 else {

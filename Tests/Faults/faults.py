@@ -172,6 +172,36 @@ class Sweep:
         return None
 
 
+def full_disk(sweep):
+    """Exports to file systems that are too small by more or less, which needs the right to mount; the sizes tried."""
+    scenario, sizes = SCENARIOS[0], [64, 256] + list(range(680, 780, 4)) + [2048]
+    codes, failures = [], []
+    for size in sizes:
+        directory = sweep.fresh(scenario)
+        disk = os.path.join(directory, "disk")
+        os.mkdir(disk)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dk" % size, "tmpfs", disk],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if mounted.returncode != 0:
+            print("full disk: skipped, mounting is refused: %s" % mounted.stdout.strip())
+            return []
+        try:
+            result = sweep.run(["export", directory + "/in", "-o", disk + "/out", "--quiet"])
+            codes.append(result.returncode)
+            left = os.listdir(disk)
+            if result.returncode == 0 and left == ["out"]:
+                check_manifest(disk + "/out")
+            elif result.returncode != 3 or left or "free" not in result.stderr:
+                failures.append("full disk of %d KiB: exit code %d, left %s, %s" % (
+                    size, result.returncode, left, result.stderr.strip()))
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    if len(set(codes)) < 2:
+        failures.append("full disk: no size was too small, or none was enough")
+    print("full disk: %d sizes, %d too small, %d wrong" % (len(sizes), codes.count(3), len(failures)))
+    return failures
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--artifact", required=True)
@@ -186,6 +216,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="faults-", dir=options.directory) as place, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         sweep = Sweep(os.path.abspath(options.artifact), library, place)
+        if "full disk".startswith(options.scenario):
+            failures += full_disk(sweep)
         for scenario in SCENARIOS:
             if options.scenario not in scenario.name:
                 continue

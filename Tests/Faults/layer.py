@@ -45,6 +45,7 @@ CHECKS = [
 PROLOGUE = """
 import errno, os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 file = sys.argv[1]
 fd = %d
 try: exec(sys.argv[2])
