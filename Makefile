@@ -12,7 +12,7 @@ TEST_VENV := .venv-test
 INTEROP_VENV := .venv-interop
 
 .DEFAULT_GOAL := help
-.PHONY: help system build demo test interop fuzz fuzz-differential bench format lint docs install clean
+.PHONY: help system build demo test interop fuzz fuzz-differential faults bench format lint docs install clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,14 @@ fuzz-differential: system $(TEST_VENV)/ready ## Compare COUNT=1000000 mutated he
 	$(SWIFT) build --package-path Fuzz --scratch-path .build-fuzz -c release --product differential
 	$(TEST_VENV)/bin/python Fuzz/differential.py .build-fuzz/release/differential . \
 	    --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)
+
+faults: build ## Meet every file operation of the command with errors and kills, then KILLS=100 of a large export
+	mkdir -p $(BUILD)/faults
+	$(CC) -shared -fPIC -O1 -Wall -Wextra -I Tests/FaultLayer/include -o $(BUILD)/faults/libFaultLayer.so \
+	    Tests/FaultLayer/FaultLayer.c
+	$(PYTHON) Tests/Faults/faults.py --artifact $(RELEASE) --layer $(BUILD)/faults/libFaultLayer.so
+	$(PYTHON) Tests/Faults/kills.py --artifact $(RELEASE) --count $(or $(KILLS),100) \
+	    $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
 
 bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, and an export beside torch and cp, on tmpfs
 	$(SWIFT) build --package-path Benchmarks --scratch-path .build-bench -c release

@@ -22,6 +22,8 @@ let package = Package(
         .executable(name: "artifact", targets: ["ArtifactCLI"]),
         // For the nested package in Fuzz.
         .library(name: "FuzzEntries", targets: ["FuzzEntries"]),
+        // Preloaded into the command by tests.
+        .library(name: "FaultLayer", type: .dynamic, targets: ["FaultLayer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -70,6 +72,7 @@ let package = Package(
             ], swiftSettings: strict),
         .target(name: "ArchiveTestSupport", path: "Tests/ArchiveTestSupport", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "FaultLayer", path: "Tests/FaultLayer"),
         .target(
             name: "FuzzEntries",
             dependencies: [

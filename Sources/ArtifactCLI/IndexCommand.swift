@@ -147,6 +147,11 @@ extension Index {
 
         func run() throws {
             let audit = try place.audit()
+            if audit.indexes.isEmpty,
+                let finding = audit.findings.first(where: { $0.severity == .unreadable })
+            {
+                throw Exit(code: 3, message: "\(finding)")
+            }
             guard audit.indexes.count == 1 else {
                 throw Exit(
                     code: audit.indexes.isEmpty ? 1 : 2,
@@ -156,7 +161,9 @@ extension Index {
             }
             let index = audit.indexes[0]
             let repaired: ShardSetAudit.Repaired
-            do { repaired = try audit.repaired(index) } catch { throw Exit(code: 1, message: "\(error)") }
+            do { repaired = try audit.repaired(index) } catch {
+                throw Exit(code: error.severity == .unreadable ? 3 : 1, message: "\(error)")
+            }
             let document = repaired.index.serialized(
                 layout?.layout ?? ShardIndex.layout(of: index.document))
             // A layout that was asked for is a change too.

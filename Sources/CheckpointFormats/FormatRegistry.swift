@@ -152,7 +152,11 @@ public enum FormatRegistry {
             var parts: [(file: String, checkpoint: Checkpoint)] = []
             for file in (index?.files ?? files).sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
                 let path = Path.join(directory.path, file)
-                if (try? FileSystem.kind(of: path)) == .some(nil) {
+                let kind: FileSystem.Kind?
+                do throws(IOError) { kind = try FileSystem.kind(of: path) } catch {
+                    throw CheckpointError(error)
+                }
+                guard kind != nil else {
                     throw CheckpointError(
                         .malformed, "shard-missing",
                         "the index lists \(escapedForDisplay(file)), which is not there", file: directory.path

@@ -43,8 +43,10 @@ extension ShardSetAudit {
     /// Entries whose shard is not there stay, since the missing header may be right.
     ///
     /// - Parameter index: one of ``indexes``.
-    /// - Throws: a finding where the document has not the shape of an index; make a new one then.
+    /// - Throws: a finding where the document has not the shape of an index, when a new one has to be made, or
+    ///   where a file could not be read, whose tensors the index would lose.
     public func repaired(_ index: Index) throws(Finding) -> Repaired {
+        if let finding = findings.first(where: { $0.severity == .unreadable }) { throw finding }
         guard let old = index.index, let root = try? JSONValue(parsing: index.document),
             let map = root["weight_map"]?.members
         else {

@@ -27,8 +27,8 @@ public final class EditableFile: ByteSource {
         }
     }
 
-    /// The size now, in bytes; 0 where it cannot be known.
-    public var byteCount: UInt64 { (try? status()).map { UInt64($0.st_size) } ?? 0 }
+    /// The size now, in bytes; where it cannot be known the one when it was opened.
+    public var byteCount: UInt64 { (try? status()).map { UInt64($0.st_size) } ?? input.byteCount }
 
     /// The names that the file has; a change in place changes all of them.
     public var linkCount: Int { (try? status()).map { Int($0.st_nlink) } ?? 1 }

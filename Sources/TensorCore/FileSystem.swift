@@ -84,7 +84,10 @@ public enum FileSystem {
         guard fd >= 0 else { throw .system("open", path) }
         defer { close(fd) }
         // Some file systems refuse fsync on a directory; they keep entries in another way.
-        guard fsync(fd) == 0 || errno == EINVAL else { throw .system("sync", path) }
+        while fsync(fd) != 0 {
+            if errno == EINVAL { return }
+            if errno != EINTR { throw .system("sync", path) }
+        }
     }
 
     /// Moves `from` to `to`, where nothing may stand.

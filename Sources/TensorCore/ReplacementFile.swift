@@ -108,7 +108,7 @@ extension ReplacementFile {
             // The lock tells other processes that the file is in use. One may have removed it just before.
             var status = stat()
             if flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 {
-                if unsafe fstat(file.descriptor, &status) == 0, status.st_nlink > 0 { return file }
+                if unsafe fstat(file.descriptor, &status) != 0 || status.st_nlink > 0 { return file }
             } else if errno != EWOULDBLOCK {
                 // A file system without locks.
                 return file

@@ -53,6 +53,17 @@ struct IndexTests {
         #expect(try index("audit", out + "/none").exitCode == 3)
     }
 
+    @Test func `a repair that cannot read a shard leaves the index alone`() throws {
+        try change("\"total_size\": 806", "\"total_size\": 8")
+        let before = try bytes(of: indexFile)
+        let shard = out + "/model-00002-of-00003.safetensors"
+        try FileManager.default.removeItem(atPath: shard)
+        try FileManager.default.createDirectory(atPath: shard, withIntermediateDirectories: true)
+        let result = try index("repair", out, "--force")
+        #expect(result.exitCode == 3 && result.errors.contains("model-00002-of-00003.safetensors"))
+        #expect(try bytes(of: indexFile) == before)
+    }
+
     @Test func `an index is rebuilt only where none stands, or with --force`() throws {
         try copy("transformers")
         let golden = try bytes(of: indexFile)
