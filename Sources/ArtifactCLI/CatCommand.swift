@@ -45,7 +45,8 @@ struct Cat: ParsableCommand {
             destination: output ?? "", writing: writing, jobs: jobs, output: reports)
         guard let tensor else { return try run.run() }
         guard !Terminal.outputStyle.isTerminal else {
-            throw Exit(code: 2, message: "the bytes of a tensor are nothing for a terminal: send them to a file")
+            throw Exit(
+                code: 2, message: "the bytes of a tensor are nothing for a terminal: send them to a file")
         }
         do {
             let selection = Transform.select([Glob(exactly: tensor)])

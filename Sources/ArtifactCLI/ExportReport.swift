@@ -38,7 +38,8 @@ struct ExportReport {
         let byConfig = Set(plan.untiedByConfig)
         for name in plan.untied {
             notes.add(
-                "untied", "\(name)", byConfig.contains(name) ? "the config says that it is not tied" : "as asked")
+                "untied", "\(name)",
+                byConfig.contains(name) ? "the config says that it is not tied" : "as asked")
         }
         for item in plan.skipped {
             let tensors = item.tensorCount > 0 ? ", \(counted(item.tensorCount, "tensor"))" : ""

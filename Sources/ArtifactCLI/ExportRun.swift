@@ -31,7 +31,8 @@ struct ExportRun {
         var models: [(path: String, model: OpenedModel)] = []
         for source in sources {
             do {
-                models.append((source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
+                models.append(
+                    (source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
             } catch {
                 throw ConversionError.source(error)
             }

@@ -56,7 +56,9 @@ struct PipelineReport {
             0x30...0x39 ~= $0 || 0x41...0x5A ~= $0 || 0x61...0x7A ~= $0 || "-_=./:,@+%".utf8.contains($0)
         }
         guard !plain || word.isEmpty else { return word }
-        return "'" + escapedPattern(word).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+        return "'"
+            + escapedPattern(word).split(separator: "'", omittingEmptySubsequences: false).joined(
+                separator: "'\\''") + "'"
     }
 
     func text(_ style: Style) -> String {
@@ -76,7 +78,8 @@ struct PipelineReport {
         let name = style.bold(escapedForDisplay(file))
         if let failed = outcomes.firstIndex(where: { $0.state == .failed }) {
             let line = steps[failed].place.line
-            lines.append("\(style.red("✗")) \(name): stopped at step \(failed + 1) of \(steps.count), line \(line)")
+            lines.append(
+                "\(style.red("✗")) \(name): stopped at step \(failed + 1) of \(steps.count), line \(line)")
         } else if isDryRun {
             lines.append("dry run: \(counted(steps.count, "step")) of \(name), nothing was written")
         } else {
@@ -105,7 +108,9 @@ struct PipelineReport {
         }
         if let message = outcome.message { members.append(.init("message", .string(message))) }
         if !outcome.output.isEmpty {
-            let report = (try? JSONValue(parsing: outcome.output)) ?? .string(String(decoding: outcome.output, as: UTF8.self))
+            let report =
+                (try? JSONValue(parsing: outcome.output))
+                ?? .string(String(decoding: outcome.output, as: UTF8.self))
             members.append(.init("report", report))
         }
         return .object(members)

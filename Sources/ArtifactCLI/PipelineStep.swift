@@ -48,7 +48,9 @@ struct PipelineStep {
         if let first = places.first, !first.isOptional, positional[first.name] == nil, let current {
             positional[first.name] = [current]
         }
-        words += adding.filter { flag in known.definition(flag) != nil && !seen.contains(flag) }.map { "--" + $0 }
+        words += adding.filter { flag in known.definition(flag) != nil && !seen.contains(flag) }.map {
+            "--" + $0
+        }
         inputs = places.first.flatMap { positional[$0.name] } ?? []
         let values = places.flatMap { positional[$0.name] ?? [] }
         arguments = words + (values.isEmpty ? [] : ["--"] + values)
@@ -63,7 +65,8 @@ struct PipelineStep {
 
     private static func isYes(_ argument: Pipeline.Argument) throws(PipelineError) -> Bool {
         guard let value = argument.values.first, value.isPlain, ["true", "false"].contains(value.text) else {
-            throw PipelineError("\(argument.name) is true or false", at: argument.values.first?.place ?? argument.place)
+            throw PipelineError(
+                "\(argument.name) is true or false", at: argument.values.first?.place ?? argument.place)
         }
         return value.text == "true"
     }

@@ -63,7 +63,8 @@ struct Run: ParsableCommand {
             let pipeline = try Pipeline(
                 parsing: contents, variables: values, environment: Terminal.environment)
             let catalog = try CommandCatalog()
-            let adding = (dryRun ? ["dry-run"] : []) + (output.json ? ["json"] : []) + (output.quiet ? ["quiet"] : [])
+            let adding =
+                (dryRun ? ["dry-run"] : []) + (output.json ? ["json"] : []) + (output.quiet ? ["quiet"] : [])
             var current: String?
             return try pipeline.steps.map { step in
                 let step = try PipelineStep(step, catalog: catalog, current: current, adding: adding)

@@ -97,7 +97,8 @@ extension ExportPlan {
                 + (split.shards.count == 1 ? Self.unique(carried + notes) : [])
             shards.append(
                 try Self.shard(
-                    name: part.fileName, tensors: part.tensors.map { (written[$0], kept[$0].tensor.dtype, $0) },
+                    name: part.fileName,
+                    tensors: part.tensors.map { (written[$0], kept[$0].tensor.dtype, $0) },
                     metadata: metadata, alignment: options.layout.alignment))
         }
 

@@ -61,7 +61,8 @@ public struct Pipeline: Sendable {
         }
         try scope.checkGiven(at: top.place)
         guard case .sequence(let items) = list.value, !items.isEmpty else {
-            throw PipelineError("the steps are a list of commands, such as - verify: {path: model}", at: list.place)
+            throw PipelineError(
+                "the steps are a list of commands, such as - verify: {path: model}", at: list.place)
         }
         var steps: [Step] = []
         for item in items { steps.append(try Step(item, scope)) }
@@ -102,7 +103,8 @@ extension Pipeline.Step {
             var arguments: [Pipeline.Argument] = []
             for item in items {
                 guard case .mapping = item.value else {
-                    throw PipelineError("in a list of arguments each is a name with its value", at: item.place)
+                    throw PipelineError(
+                        "in a list of arguments each is a name with its value", at: item.place)
                 }
                 arguments += try self.arguments(item, scope)
             }
@@ -115,13 +117,15 @@ extension Pipeline.Step {
     private static func values(
         _ entry: YAMLNode.Entry, _ scope: VariableScope
     ) throws(PipelineError) -> [Pipeline.Value] {
-        let nodes: [YAMLNode] = if case .sequence(let items) = entry.value.value { items } else { [entry.value] }
+        let nodes: [YAMLNode] =
+            if case .sequence(let items) = entry.value.value { items } else { [entry.value] }
         var values: [Pipeline.Value] = []
         for node in nodes {
             guard case .scalar(let text, let isPlain) = node.value else {
                 throw PipelineError("\(entry.key) takes text", at: node.place)
             }
-            values.append(.init(text: try scope.replace(in: text, at: node.place), isPlain: isPlain, place: node.place))
+            values.append(
+                .init(text: try scope.replace(in: text, at: node.place), isPlain: isPlain, place: node.place))
         }
         return values
     }

@@ -25,11 +25,14 @@ struct VariableScope {
             case .empty: values[entry.key] = .some(given[entry.key])
             case .scalar(let text, _):
                 let value: String
-                if let own = given[entry.key] { value = own } else {
+                if let own = given[entry.key] {
+                    value = own
+                } else {
                     value = try replace(in: text, at: entry.value.place)
                 }
                 values[entry.key] = value
-            case .sequence, .mapping: throw PipelineError("the value of a variable is text", at: entry.value.place)
+            case .sequence, .mapping:
+                throw PipelineError("the value of a variable is text", at: entry.value.place)
             }
         }
     }
@@ -74,7 +77,8 @@ struct VariableScope {
         guard let declared = values[name] else {
             let known = values.keys.sorted().joined(separator: ", ")
             throw PipelineError(
-                "there is no variable \(name)" + (known.isEmpty ? ": declare it under vars" : "; there are \(known)"),
+                "there is no variable \(name)"
+                    + (known.isEmpty ? ": declare it under vars" : "; there are \(known)"),
                 at: place)
         }
         guard let value = declared else {

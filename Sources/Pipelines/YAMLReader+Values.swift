@@ -45,7 +45,8 @@ extension YAMLReader {
                 throw error("a variable within brackets takes quotes, as in \"${…}\"", at: start)
             }
             guard !text.isEmpty else { throw error("a value is missing", at: start) }
-            return YAMLNode(value: .scalar(String(decoding: text, as: UTF8.self), isPlain: true), place: start)
+            return YAMLNode(
+                value: .scalar(String(decoding: text, as: UTF8.self), isPlain: true), place: start)
         }
     }
 
@@ -54,7 +55,9 @@ extension YAMLReader {
         let first = position
         while let byte = next, byte != 0x0A, byte != 0x0D {
             if byte == UInt8(ascii: ":"), isBreak(1) { return }
-            if byte == UInt8(ascii: "#"), position > first, [0x20, 0x09].contains(bytes[position - 1]) { return }
+            if byte == UInt8(ascii: "#"), position > first, [0x20, 0x09].contains(bytes[position - 1]) {
+                return
+            }
             if inFlow, [UInt8(ascii: ","), 0x5B, 0x5D, 0x7B, 0x7D].contains(byte) { return }
             if inFlow, byte == UInt8(ascii: ":"), position + 1 < bytes.count,
                 [UInt8(ascii: ","), 0x5B, 0x5D, 0x7B, 0x7D].contains(bytes[position + 1])
@@ -82,7 +85,8 @@ extension YAMLReader {
         default: return
         }
         let mark = next.map { String(Unicode.Scalar($0)) } ?? ""
-        throw error("text that begins with \(mark) takes quotes, as in '\(mark)…': without them it would be \(what)")
+        throw error(
+            "text that begins with \(mark) takes quotes, as in '\(mark)…': without them it would be \(what)")
     }
 
     /// Skips blanks, line ends and comments between brackets.
@@ -163,7 +167,8 @@ extension YAMLReader {
     private mutating func escape() throws(PipelineError) -> [UInt8] {
         let plain: [UInt8: UInt8] = [
             UInt8(ascii: "n"): 0x0A, UInt8(ascii: "t"): 0x09, UInt8(ascii: "r"): 0x0D, UInt8(ascii: "0"): 0,
-            UInt8(ascii: "e"): 0x1B, UInt8(ascii: "\""): 0x22, UInt8(ascii: "\\"): 0x5C, UInt8(ascii: "/"): 0x2F,
+            UInt8(ascii: "e"): 0x1B, UInt8(ascii: "\""): 0x22, UInt8(ascii: "\\"): 0x5C,
+            UInt8(ascii: "/"): 0x2F,
             UInt8(ascii: " "): 0x20,
         ]
         let start = place
@@ -172,7 +177,8 @@ extension YAMLReader {
         if let plain = plain[byte] { return [plain] }
         let digits = [UInt8(ascii: "x"): 2, UInt8(ascii: "u"): 4, UInt8(ascii: "U"): 8][byte]
         guard let digits, position + digits <= bytes.count,
-            let number = UInt32(String(decoding: bytes[position..<position + digits], as: UTF8.self), radix: 16),
+            let number = UInt32(
+                String(decoding: bytes[position..<position + digits], as: UTF8.self), radix: 16),
             let scalar = Unicode.Scalar(number)
         else {
             throw error("YAML has no such escape; in single quotes a backslash is a backslash", at: start)

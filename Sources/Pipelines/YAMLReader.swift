@@ -174,7 +174,9 @@ struct YAMLReader {
     }
 
     /// Reads what belongs to a `-` or a `key:` at the indentation `own`: on the line or below it.
-    private mutating func nested(in own: Int, depth: Int, takesSequence: Bool) throws(PipelineError) -> YAMLNode {
+    private mutating func nested(in own: Int, depth: Int, takesSequence: Bool) throws(PipelineError)
+        -> YAMLNode
+    {
         let start = place
         if !isLineDone() {
             // Items may begin a block on their own line, keys may not.

@@ -15,7 +15,8 @@ struct GlobTests {
             ("[]a]", "]", true), ("[a-]", "-", true), ("{q,k,v}_proj", "k_proj", true),
             ("{q,k,v}_proj", "o_proj", false), ("a{,.bias}", "a", true), ("a{,.bias}", "a.bias", true),
             ("{a{1,2},b}*", "a2x", true), ("\\*", "*", true), ("\\*", "x", false), ("a\\{b", "a{b", true),
-            ("a,b}", "a,b}", true), ("**", "x", true), ("é", "é", true), ("?", "é", true), ("[à-ï]", "é", true),
+            ("a,b}", "a,b}", true), ("**", "x", true), ("é", "é", true), ("?", "é", true),
+            ("[à-ï]", "é", true),
             ("A", "a", false), ("a.b", "axb", false), ("a(b)+$", "a(b)+$", true),
         ] as [(String, String, Bool)])
     func `a glob matches whole names`(pattern: String, name: String, expected: Bool) throws {

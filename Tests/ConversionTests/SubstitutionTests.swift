@@ -21,14 +21,17 @@ struct SubstitutionTests {
             ("s/x/\\&\\\\/", "x", "&\\"), ("s/x/a\\/b/", "x", "a/b"), ("s/(a)|b/[\\1]/g", "ab", "[a][]"),
             ("s/^/pre./", "w", "pre.w"), ("s/$/.w/", "a", "a.w"), ("s/x*/-/g", "abc", "-a-b-c-"),
             ("s/é/e/", "café", "cafe"), ("s/a{2,3}/b/", "aaaa", "ba"), ("s/a+?/b/", "aaa", "baa"),
-            ("s/(?:ab)+/x/", "ababc", "xc"), ("s/\\d\\D\\w\\W/x/", "1aa.", "x"), ("s/[\\d_]+/x/", "a_1", "ax"),
+            ("s/(?:ab)+/x/", "ababc", "xc"), ("s/\\d\\D\\w\\W/x/", "1aa.", "x"),
+            ("s/[\\d_]+/x/", "a_1", "ax"),
             ("s#/#.#g", "a/b/c", "a.b.c"), ("s/a|ab/x/", "ab", "xb"), ("s/[^.]+\\.//", "a.b.c", "b.c"),
         ] as [(String, String, String)])
     func `names change as with sed`(expression: String, name: String, expected: String) throws {
         #expect(try replaced(expression, name) == expected)
     }
 
-    @Test func `a name without a match is left alone`() throws { #expect(try replaced("s/x/y/", "abc") == nil) }
+    @Test func `a name without a match is left alone`() throws {
+        #expect(try replaced("s/x/y/", "abc") == nil)
+    }
 
     @Test func `one spelling of a character does not match another`() throws {
         #expect(try replaced("s/caf\u{E9}/x/", "cafe\u{301}") == nil)
@@ -42,8 +45,10 @@ struct SubstitutionTests {
 
     @Test(
         arguments: [
-            ("", 1), ("y/a/b/", 1), ("s", 1), ("sxaxbx", 2), ("s/a/b", 5), ("s/a", 3), ("s/a/b/x", 7), ("s//b/", 3),
-            ("s/(a/b/", 3), ("s/a)/b/", 4), ("s/[a/b/", 3), ("s/*a/b/", 3), ("s/a**/b/", 5), ("s/a{3,1}/b/", 4),
+            ("", 1), ("y/a/b/", 1), ("s", 1), ("sxaxbx", 2), ("s/a/b", 5), ("s/a", 3), ("s/a/b/x", 7),
+            ("s//b/", 3),
+            ("s/(a/b/", 3), ("s/a)/b/", 4), ("s/[a/b/", 3), ("s/*a/b/", 3), ("s/a**/b/", 5),
+            ("s/a{3,1}/b/", 4),
             ("s/a{2000}/b/", 4), ("s/a/\\1/", 5), ("s/(a)/\\2/", 7), ("s/\\1/b/", 3), ("s/\\q/b/", 3),
             ("s/(?=a)/b/", 3), ("s/a/\\n/", 5), ("s/^*/b/", 3),
         ] as [(String, Int)])
@@ -74,17 +79,19 @@ struct SubstitutionTests {
             switch Int.random(in: 0..<10, using: &generator) {
             case 0..<4: return atoms.randomElement(using: &generator)!
             case 4 where depth > 0: return "(" + pattern(depth - 1) + "|" + pattern(depth - 1) + ")"
-            case 5, 6: return atoms.randomElement(using: &generator)!
-                + ["*", "+", "?", "{2}", "{1,2}", "*?", "+?"].randomElement(using: &generator)!
+            case 5, 6:
+                return atoms.randomElement(using: &generator)!
+                    + ["*", "+", "?", "{2}", "{1,2}", "*?", "+?"].randomElement(using: &generator)!
             case 7 where depth > 0: return "(" + pattern(depth - 1) + ")"
             default: return depth > 0 ? pattern(depth - 1) + pattern(depth - 1) : "a"
             }
         }
         var cases: [[String]] = []
         for _ in 0..<3000 {
-            let name = String((0..<Int.random(in: 0...9, using: &generator)).map { _ in
-                "aabbc.A".randomElement(using: &generator)!
-            })
+            let name = String(
+                (0..<Int.random(in: 0...9, using: &generator)).map { _ in
+                    "aabbc.A".randomElement(using: &generator)!
+                })
             let flags = ["", "g", "i", "gi"].randomElement(using: &generator)!
             cases.append([pattern(4), "<&>", flags, name])
         }

@@ -81,8 +81,12 @@ struct TransformTests {
         arguments: DType.allCases.filter { $0 != .c64 })
     func `every dtype but complex can be named`(dtype: DType) throws {
         let source = floats("a")
-        let wide = TensorRecord(name: "a", dtype: .f32, shape: [4], source: .extent(Extent(
-            source: MemorySource(name: "m", contents: [UInt8](repeating: 0, count: 16)), offset: 0, byteCount: 16)))
+        let wide = TensorRecord(
+            name: "a", dtype: .f32, shape: [4],
+            source: .extent(
+                Extent(
+                    source: MemorySource(name: "m", contents: [UInt8](repeating: 0, count: 16)), offset: 0,
+                    byteCount: 16)))
         var model = source
         model.tensors = TensorTable([wide])
         let cast = try model.applying([.cast(parsing: "a=\(dtype.name)")])
@@ -166,7 +170,8 @@ struct TransformTests {
         let plan = try plan(
             source,
             [
-                .cast(parsing: "bf16"), .rename(parsing: "s/^m\\.//"), .cast(parsing: "c=f32"), .drop(parsing: "d"),
+                .cast(parsing: "bf16"), .rename(parsing: "s/^m\\.//"), .cast(parsing: "c=f32"),
+                .drop(parsing: "d"),
                 .untie(parsing: "b"),
             ])
         #expect(plan.effects.map(\.tensorCount) == [2, 2, 0, 1, 1])
@@ -180,7 +185,8 @@ struct TransformTests {
         source.tensors = TensorTable([
             TensorRecord(
                 name: "a", dtype: .i8, shape: [3],
-                source: .extent(Extent(source: MemorySource(name: "m", contents: [1, 2, 3]), offset: 0, byteCount: 3)))
+                source: .extent(
+                    Extent(source: MemorySource(name: "m", contents: [1, 2, 3]), offset: 0, byteCount: 3)))
         ])
         #expect(message(source, [try .cast(parsing: "a=f4")]).contains("whole bytes"))
     }

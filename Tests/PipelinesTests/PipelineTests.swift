@@ -28,7 +28,8 @@ struct PipelineTests {
             ("a: [b,\n  c, # d\n  e\n]", "{a:[b,c,e]}"), ("{\"a\":\"b\",\"c\":[1]}", "{a:'b',c:[1]}"),
             ("a: \"b\\n\\u00e9\\\"\"", "{a:'b\né\"'}"), ("a: 'it''s'", "{a:'it's'}"),
             ("'a b': c", "{a b:c}"), ("index audit: {path: x}", "{index audit:{path:x}}"),
-            ("a: b:c", "{a:b:c}"), ("a: s/x#y/z/", "{a:s/x#y/z/}"), ("a: no\nb: 1.10\nc: null", "{a:no,b:1.10,c:null}"),
+            ("a: b:c", "{a:b:c}"), ("a: s/x#y/z/", "{a:s/x#y/z/}"),
+            ("a: no\nb: 1.10\nc: null", "{a:no,b:1.10,c:null}"),
             ("a: b\r\nc: d\r\n", "{a:b,c:d}"), ("\u{FEFF}a: b", "{a:b}"), ("a:   \n\n\n  # x\n  b", "{a:b}"),
             ("a: []\nb: {}", "{a:[],b:{}}"), ("a: ${b}/c", "{a:${b}/c}"), ("a: -1", "{a:-1}"),
         ] as [(String, String)])
@@ -40,12 +41,15 @@ struct PipelineTests {
         arguments: [
             ("a: *b", 1, 4, "alias"), ("a: &b c", 1, 4, "anchor"), ("a: !b c", 1, 4, "tag"),
             ("a: |\n  b", 1, 4, "several lines"), ("a: b: c", 1, 5, "quotes"), ("a: b\na: c", 2, 1, "twice"),
-            ("a: b\n  c: d", 2, 3, "indented"), ("a:\n    b: c\n  d: e", 3, 3, "indent"), ("a: 'b", 1, 4, "closed"),
+            ("a: b\n  c: d", 2, 3, "indented"), ("a:\n    b: c\n  d: e", 3, 3, "indent"),
+            ("a: 'b", 1, 4, "closed"),
             ("a: [b", 1, 4, "closed"), ("a: [b c: d]", 1, 8, "comma"), ("a: {b}", 1, 6, "colon"),
             ("\ta: b", 1, 1, "tab"), ("a: b\n\tc: d", 2, 1, "tab"), ("a: b\rc: d", 1, 5, "control"),
-            ("a: [b]]", 1, 7, "does not belong"), ("a: \"\\q\"", 1, 6, "escape"), ("a: \"\\ud800\"", 1, 6, "escape"),
+            ("a: [b]]", 1, 7, "does not belong"), ("a: \"\\q\"", 1, 6, "escape"),
+            ("a: \"\\ud800\"", 1, 6, "escape"),
             ("a: b\n...\n", 2, 1, "key"), ("a: b\n- c", 2, 1, "list item"), ("{a: b, a: c}", 1, 8, "twice"),
-            ("a: @b", 1, 4, "reserved"), ("é: [b", 1, 4, "closed"), ("a: , b", 1, 4, "comma"), ("? a\n: b", 1, 1, "key"),
+            ("a: @b", 1, 4, "reserved"), ("é: [b", 1, 4, "closed"), ("a: , b", 1, 4, "comma"),
+            ("? a\n: b", 1, 1, "key"),
         ] as [(String, Int, Int, String)])
     func `what else YAML has is refused at its place`(text: String, line: Int, column: Int, word: String) {
         let error = #expect(throws: PipelineError.self) { try read(text) }
@@ -94,7 +98,8 @@ struct PipelineTests {
             steps:
             - export: {source: "${env.HOME}/${model}", output: "${out}", root: "$${x}${need}$"}
             """
-        let values = try pipeline(text, ["model": "q", "need": "n"], environment: ["HOME": "/h"]).steps[0].arguments
+        let values = try pipeline(text, ["model": "q", "need": "n"], environment: ["HOME": "/h"]).steps[0]
+            .arguments
         #expect(values.map(\.values[0].text) == ["/h/q", "q-out", "${x}n$"])
     }
 
@@ -103,7 +108,8 @@ struct PipelineTests {
             ("steps: []", 1, 8), ("vars: {a: b}", 1, 1), ("step: []", 1, 1), ("- a: {b: ${c}}", 1, 10),
             ("- a: {b: '${env.NO}'}", 1, 10), ("- a: {b: '${c'}", 1, 10), ("- a: b", 1, 6),
             ("- a: {b: {c: d}}", 1, 10), ("- a:\n  b: c", 2, 3), ("- [a]", 1, 3), ("- a: {b: }", 1, 10),
-            ("vars: {a: }\nsteps:\n- b: {c: '${a}'}", 3, 10), ("vars: {a b: c}\nsteps: [d]", 1, 8), ("x", 1, 1),
+            ("vars: {a: }\nsteps:\n- b: {c: '${a}'}", 3, 10), ("vars: {a b: c}\nsteps: [d]", 1, 8),
+            ("x", 1, 1),
         ] as [(String, Int, Int)])
     func `a pipeline that makes no sense is refused at its place`(text: String, line: Int, column: Int) {
         let error = #expect(throws: PipelineError.self) { try pipeline(text) }

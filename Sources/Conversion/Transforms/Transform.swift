@@ -42,7 +42,8 @@ extension Transform {
         guard dtype.isCastableFloat else {
             throw PatternError(
                 pattern: text, position: 1,
-                message: "a cast of all floating tensors takes f64, f32, f16 or bf16; others need the names of "
+                message:
+                    "a cast of all floating tensors takes f64, f32, f16 or bf16; others need the names of "
                     + "the tensors, as in '*.weight=\(text)'")
         }
         return .cast(nil, to: dtype, overflow: overflow)

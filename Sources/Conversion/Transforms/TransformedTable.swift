@@ -47,7 +47,8 @@ struct TransformedTable {
         try checkSizes()
     }
 
-    private mutating func apply(_ transform: Transform, _ number: Int) throws(ConversionError) -> TransformEffect
+    private mutating func apply(_ transform: Transform, _ number: Int) throws(ConversionError)
+        -> TransformEffect
     {
         var effect = TransformEffect(transform: transform)
         switch transform {

@@ -129,7 +129,9 @@ private struct GlobParser {
         exact = nil
         var choices: [PatternNode] = []
         repeat { choices.append(try sequence(depth: depth + 1)) } while text.take(",")
-        guard text.take("}") else { throw text.error("this { is never closed; \\{ stands for the character", at: start) }
+        guard text.take("}") else {
+            throw text.error("this { is never closed; \\{ stands for the character", at: start)
+        }
         // Near misses may have anything in place of a choice.
         tokens.removeSubrange(earlier...)
         tokens.append(nil)
@@ -147,7 +149,9 @@ extension PatternText {
         for negation in negations where !isNegated && take(negation) { isNegated = true }
         var isFirst = true
         while true {
-            guard let next else { throw error("this [ is never closed; \\[ stands for the character", at: start) }
+            guard let next else {
+                throw error("this [ is never closed; \\[ stands for the character", at: start)
+            }
             if next == "]" && !isFirst { break }
             if next == "[", let kind = following, [":", ".", "="].contains(kind) {
                 throw error("classes such as [:digit:] are not known; write 0-9, a-z or \\d")
@@ -192,7 +196,9 @@ extension PatternText {
     mutating func escape() throws(PatternError) -> Member {
         let start = position
         position += 1
-        guard let character = next, let unit = take() else { throw error("nothing follows the \\", at: start) }
+        guard let character = next, let unit = take() else {
+            throw error("nothing follows the \\", at: start)
+        }
         switch character {
         case "d": return .class(.digits)
         case "D": return .class(UnitSet.digits.negated)
@@ -205,7 +211,8 @@ extension PatternText {
         case _ where character.isASCII && (character.isLetter || character.isNumber):
             throw error(
                 character.isNumber
-                    ? "a pattern cannot refer to its own groups" : "\\\(character) has no meaning here", at: start)
+                    ? "a pattern cannot refer to its own groups" : "\\\(character) has no meaning here",
+                at: start)
         default: return .unit(unit)
         }
     }

@@ -25,7 +25,9 @@ public struct PatternError: Error, Sendable, CustomStringConvertible {
     public let message: String
 
     /// One line.
-    public var description: String { "\(escapedPattern(pattern)): character \(position): \(escapedPattern(message))" }
+    public var description: String {
+        "\(escapedPattern(pattern)): character \(position): \(escapedPattern(message))"
+    }
 }
 
 /// A pattern being read: its characters and a place among them.

@@ -17,7 +17,9 @@ struct RegexParser {
     /// Reads all of it.
     mutating func parse() throws(PatternError) -> PatternNode {
         let node = try choice(depth: 0)
-        guard text.next == nil else { throw text.error("this ) closes nothing; \\) stands for the character") }
+        guard text.next == nil else {
+            throw text.error("this ) closes nothing; \\) stands for the character")
+        }
         return node
     }
 
@@ -64,13 +66,17 @@ struct RegexParser {
         text.position += 1
         var number: Int?
         if text.take("?") {
-            guard text.take(":") else { throw text.error("of groups that begin with (? only (?: is known", at: start) }
+            guard text.take(":") else {
+                throw text.error("of groups that begin with (? only (?: is known", at: start)
+            }
         } else {
             groupCount += 1
             number = groupCount
         }
         let inner = try choice(depth: depth + 1)
-        guard text.take(")") else { throw text.error("this ( is never closed; \\( stands for the character", at: start) }
+        guard text.take(")") else {
+            throw text.error("this ( is never closed; \\( stands for the character", at: start)
+        }
         return number.map { .group(inner, $0) } ?? inner
     }
 

@@ -23,8 +23,10 @@ public struct Substitution: Sendable, CustomStringConvertible {
         guard whole.take("s"), let mark = whole.next else {
             throw whole.error("a replacement is written s/PATTERN/REPLACEMENT/", at: 0)
         }
-        guard let delimiter = whole.take(), mark.isASCII, mark.isPunctuation || mark.isSymbol, mark != "\\" else {
-            throw whole.error("after the s comes the character that stands between the parts, such as /", at: 1)
+        guard let delimiter = whole.take(), mark.isASCII, mark.isPunctuation || mark.isSymbol, mark != "\\"
+        else {
+            throw whole.error(
+                "after the s comes the character that stands between the parts, such as /", at: 1)
         }
         let pattern = try Self.part(&whole, delimiter, "PATTERN")
         let target = try Self.part(&whole, delimiter, "REPLACEMENT")
