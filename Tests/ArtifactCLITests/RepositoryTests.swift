@@ -25,7 +25,7 @@ struct RepositoryTests {
         let order = [
             "CSystem", "CDigest", "COpenSSL", "CZlib", "TensorCore", "StrictJSON", "SafeTensors", "Loaders",
             "Integrity",
-            "Archives", "Checkpoints", "CheckpointFormats", "Conversion", "ArtifactCLI",
+            "Archives", "Checkpoints", "CheckpointFormats", "Conversion", "Pipelines", "ArtifactCLI",
         ]
         let outside = ["Glibc", "ArgumentParser", "Synchronization"]
         for (place, target) in order.enumerated()
@@ -60,7 +60,9 @@ struct RepositoryTests {
     }
 
     @Test func `no command of the help lacks a description`() throws {
-        for command in [[], ["export"], ["inspect"], ["verify"], ["check"]] {
+        for command in [
+            [], ["export"], ["reshard"], ["cast"], ["cat"], ["run"], ["inspect"], ["verify"], ["check"],
+        ] {
             let help = try run(Repository.command, command + ["--help"])
             #expect(help.exitCode == 0 && help.output.contains("USAGE"))
         }

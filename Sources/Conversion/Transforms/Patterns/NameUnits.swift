@@ -54,6 +54,12 @@ struct UnitSet: Sendable, Equatable {
 
     init(_ unit: UInt32) { self.init([unit...unit]) }
 
+    /// The character, where it is one.
+    var onlyMember: UInt32? {
+        guard !isNegated, ranges.count == 1, let range = ranges.first, range.count == 1 else { return nil }
+        return range.lowerBound
+    }
+
     /// All that is not in this set.
     var negated: UnitSet {
         var result = self

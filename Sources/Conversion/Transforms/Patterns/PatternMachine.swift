@@ -76,8 +76,10 @@ struct PatternMachine {
             switch program.instructions[counter] {
             case .unit(let unit):
                 guard position < units.count, units[position] == unit else { continue }
-            case .set(let set):
-                guard position < units.count, set.contains(units[position]) else { continue }
+            case .any:
+                guard position < units.count else { continue }
+            case .set(let number):
+                guard position < units.count, program.sets[number].contains(units[position]) else { continue }
             default:
                 guard mayEnd else { continue }
                 load(number)
@@ -118,7 +120,7 @@ struct PatternMachine {
                 stack.append(.follow(counter + 1))
             case .start: if position == 0 { stack.append(.follow(counter + 1)) }
             case .end: if position == count { stack.append(.follow(counter + 1)) }
-            case .unit, .set, .match:
+            case .unit, .any, .set, .match:
                 if isNow {
                     current.counters.append(counter)
                     current.places += places

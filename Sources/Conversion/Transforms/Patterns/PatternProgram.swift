@@ -3,8 +3,10 @@ struct PatternProgram: Sendable {
     enum Instruction: Sendable {
         /// Takes one character.
         case unit(UInt32)
-        /// Takes one character of a set.
-        case set(UnitSet)
+        /// Takes any character.
+        case any
+        /// Takes one character of the set of this number.
+        case set(Int)
         case start
         case end
         /// Goes on at both, the first before the second.
@@ -16,6 +18,7 @@ struct PatternProgram: Sendable {
     }
 
     private(set) var instructions: [Instruction] = []
+    private(set) var sets: [UnitSet] = []
     /// Twice the number of groups, the whole match included; 0 where nobody asks for places.
     let slotCount: Int
 
@@ -40,7 +43,7 @@ struct PatternProgram: Sendable {
     private mutating func add(_ node: PatternNode) -> Bool {
         guard instructions.count < Self.limit else { return false }
         switch node {
-        case .set(let set): instructions.append(.set(set))
+        case .set(let set): add(set)
         case .start: instructions.append(.start)
         case .end: instructions.append(.end)
         case .sequence(let nodes): return nodes.allSatisfy { add($0) }
@@ -56,6 +59,13 @@ struct PatternProgram: Sendable {
             return addOptions(inner, count: atMost - atLeast, isLazy: isLazy)
         }
         return true
+    }
+
+    private mutating func add(_ set: UnitSet) {
+        if set == .any { return instructions.append(.any) }
+        if let unit = set.onlyMember { return instructions.append(.unit(unit)) }
+        instructions.append(.set(sets.count))
+        sets.append(set)
     }
 
     private mutating func addChoice(_ nodes: [PatternNode]) -> Bool {
