@@ -152,7 +152,7 @@ extension ExportPlan {
         }
         return TensorRecord(
             name: tensor.name, dtype: dtype, shape: tensor.shape,
-            source: .cast(tensor.source, from: tensor.dtype, to: dtype))
+            source: .cast(tensor.source, from: tensor.dtype, to: dtype, overflow: .special))
     }
 
     private static func unique(_ metadata: [(key: String, value: String)]) -> [(key: String, value: String)] {
