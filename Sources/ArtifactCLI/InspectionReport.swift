@@ -138,7 +138,6 @@ struct InspectionReport {
     private func append(
         _ tensor: TensorRecord, at index: Int, paths: [String: String], to bytes: inout [UInt8]
     ) {
-        let location = tensor.source.location
         bytes += "{\"name\":".utf8
         JSONValue.appendString(utf8: tensor.name.utf8, to: &bytes)
         bytes += ",\"dtype\":\"".utf8
@@ -150,10 +149,12 @@ struct InspectionReport {
         }
         bytes += "],\"nbytes\":".utf8
         JSONValue.appendInteger(tensor.byteCount, to: &bytes)
-        bytes += ",\"file\":".utf8
-        JSONValue.appendString(paths[location.source.name] ?? location.source.name, to: &bytes)
-        bytes += ",\"offset\":".utf8
-        JSONValue.appendInteger(location.offset, to: &bytes)
+        if let location = tensor.source.location {
+            bytes += ",\"file\":".utf8
+            JSONValue.appendString(paths[location.source.name] ?? location.source.name, to: &bytes)
+            bytes += ",\"offset\":".utf8
+            JSONValue.appendInteger(location.offset, to: &bytes)
+        }
         if let digests = inspection.digests, index < digests.count {
             bytes += ",\"sha256\":\"".utf8
             bytes += digests[index].hex.utf8

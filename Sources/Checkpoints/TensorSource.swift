@@ -2,19 +2,28 @@ public import TensorCore
 
 /// How a tensor's bytes come about: an expression over ranges of bytes, evaluated piece by piece.
 ///
-/// The result is always contiguous, row-major and little-endian.
+/// The result is always contiguous, row-major and little-endian. Expressions with shapes are built with
+/// ``TensorExpression``, which keeps them simple.
 public indirect enum TensorSource: Sendable {
     /// Bytes as they stand in a source.
     case extent(Extent)
-    /// Elements picked from a storage by strides.
+    /// Elements picked from another source by strides.
     case strided(StridedView)
-    /// The elements of another source, converted from one floating dtype to another.
-    case cast(TensorSource, from: DType, to: DType)
+    /// Tensors one after another along an axis.
+    case concatenated(Concatenation)
+    /// The elements of another source, converted from one dtype to another.
+    case cast(TensorSource, from: DType, to: DType, overflow: Overflow)
     /// The elements of another source, each with its `width` bytes reversed.
     case byteSwapped(TensorSource, width: Int)
     /// The elements of another source with the top bit of byte `byte` of every `every` bytes flipped: the sign
     /// of each number, or of each imaginary part.
     case signFlipped(TensorSource, byte: Int, every: Int)
+    /// A few bytes (at least one) over and over.
+    case filled(pattern: [UInt8], byteCount: UInt64)
+    /// A matrix plus a multiple of the product of two others.
+    case lowRank(LowRankUpdate)
+    /// Numbers times the scales of their blocks.
+    case blockDequantised(BlockDequantisation)
 }
 
 /// A range of bytes of a source.
@@ -32,17 +41,39 @@ public struct Extent: Sendable {
         self.offset = offset
         self.byteCount = byteCount
     }
+
+    /// Both as one, where the other begins in the same source right after this one.
+    func joined(with next: Extent) -> Extent? {
+        guard offset + byteCount == next.offset, source.isSame(as: next.source) else { return nil }
+        return Extent(source: source, offset: offset, byteCount: byteCount + next.byteCount)
+    }
+}
+
+extension ByteSource {
+    /// Whether both are one object; values in memory are never taken for the same.
+    fileprivate func isSame(as other: any ByteSource) -> Bool {
+        guard type(of: self) is AnyObject.Type else { return false }
+        return (self as AnyObject) === (other as AnyObject)
+    }
 }
 
 extension TensorSource {
+    /// Nothing.
+    static var empty: TensorSource { .filled(pattern: [0], byteCount: 0) }
+
     /// The size of the result, in bytes.
     public var byteCount: UInt64 {
         switch self {
         case .extent(let extent): extent.byteCount
         case .strided(let view): view.byteCount
-        case .cast(let inner, let from, let to):
-            inner.byteCount / UInt64(from.byteWidth ?? 1) * UInt64(to.byteWidth ?? 1)
+        case .concatenated(let node): node.byteCount
+        case .cast(let inner, let from, let to, _):
+            inner.byteCount / UInt64(from.groupByteCount) * UInt64(from.groupElementCount)
+                / UInt64(to.groupElementCount) * UInt64(to.groupByteCount)
         case .byteSwapped(let inner, _), .signFlipped(let inner, _, _): inner.byteCount
+        case .filled(_, let byteCount): byteCount
+        case .lowRank(let node): node.byteCount
+        case .blockDequantised(let node): node.byteCount
         }
     }
 
@@ -51,50 +82,40 @@ extension TensorSource {
         if case .extent(let extent) = self { extent } else { nil }
     }
 
-    /// Fills `buffer` with the result's bytes from `offset`.
+    /// Calls `body` with each range of stored bytes that the result depends on, in the order of the expression.
     ///
-    /// Takes time and memory for the piece asked for, whatever the size of the tensor. Offsets and counts must
-    /// not split an element of a computed source.
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
+    /// Between the first and the last byte of a range there may be some that do not matter.
+    public func forEachExtent(_ body: (Extent) -> Void) {
         switch self {
-        case .extent(let extent): try extent.source.read(at: extent.offset + offset, into: &buffer)
-        case .strided(let view): try view.read(at: offset, into: &buffer)
-        case .cast(let inner, let from, let to):
-            try Self.readCast(inner, from: from, to: to, at: offset, into: &buffer)
-        case .byteSwapped(let inner, let width):
-            try inner.read(at: offset, into: &buffer)
-            reverseBytes(of: &buffer, width: width)
-        case .signFlipped(let inner, let byte, let step):
-            try inner.read(at: offset, into: &buffer)
-            for index in stride(from: byte, to: buffer.byteCount, by: step) {
-                buffer.storeBytes(of: buffer.bytes[index] ^ 0x80, toByteOffset: index, as: UInt8.self)
-            }
+        case .extent(let extent): if extent.byteCount > 0 { body(extent) }
+        case .strided(let view): view.usedStorage?.forEachExtent(body)
+        case .concatenated(let node): for part in node.parts { part.source.forEachExtent(body) }
+        case .cast(let inner, _, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _):
+            inner.forEachExtent(body)
+        case .filled: break
+        case .lowRank(let node): for part in [node.base, node.b, node.a] { part.source.forEachExtent(body) }
+        case .blockDequantised(let node):
+            for part in [node.values, node.scales] { part.source.forEachExtent(body) }
         }
     }
 
-    /// Converts in blocks that stay in the processor's cache.
-    private static func readCast(
-        _ inner: TensorSource, from: DType, to: DType, at offset: UInt64, into buffer: inout MutableRawSpan
-    ) throws(IOError) {
-        let inWidth = from.byteWidth ?? 1
-        let outWidth = to.byteWidth ?? 1
-        // A gather wants large pieces, so that neighbours in the storage are fetched together.
-        let blockElements = min(inner.extent == nil ? 1 << 19 : 8192, max(1, buffer.byteCount / outWidth))
-        let scratch = PageBuffer(capacity: blockElements * inWidth)
-        var done = 0
-        let total = buffer.byteCount / outWidth
-        let first = offset / UInt64(outWidth)
-        while done < total {
-            let count = min(blockElements, total - done)
-            let start = (first + UInt64(done)) * UInt64(inWidth)
-            try scratch.withMutableBytes(count: count * inWidth) { (bytes) throws(IOError) in
-                try inner.read(at: start, into: &bytes)
-            }
-            var target = buffer._mutatingExtracting(done * outWidth..<(done + count) * outWidth)
-            scratch.withBytes(count: count * inWidth) { bytes in
-                FloatCast.convert(bytes, from: from, to: to, into: &target)
-            }
-            done += count
+    /// The ranges of stored bytes that the result depends on.
+    public var extents: [Extent] {
+        var result: [Extent] = []
+        forEachExtent { result.append($0) }
+        return result
+    }
+
+    /// The source that the first bytes depend on, and the first byte of the tensor or of its storage in it; nil
+    /// where nothing is stored.
+    public var location: (source: any ByteSource, offset: UInt64)? {
+        switch self {
+        case .extent(let extent): (extent.source, extent.offset)
+        case .strided(let view): view.storage.location
+        case .cast(let inner, _, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _):
+            inner.location
+        case .concatenated, .filled, .lowRank, .blockDequantised:
+            extents.first.map { ($0.source, $0.offset) }
         }
     }
 
@@ -112,38 +133,64 @@ extension TensorSource {
         case .extent(let extent):
             Identity(path: extent.source.name, offset: extent.offset, shape: [extent.byteCount], strides: [])
         case .strided(let view):
-            Identity(
-                path: view.storage.source.name,
-                offset: view.storage.offset + view.elementOffset * UInt64(view.elementByteCount),
-                shape: view.shape, strides: view.strides)
+            view.storage.identity.map {
+                Identity(
+                    path: $0.path, offset: $0.offset + view.elementOffset * UInt64(view.elementByteCount),
+                    shape: view.shape, strides: view.strides)
+            }
         case .byteSwapped(let inner, _): inner.identity
-        case .cast, .signFlipped: nil
+        case .cast, .signFlipped, .concatenated, .filled, .lowRank, .blockDequantised: nil
         }
     }
-}
 
-/// Reverses each group of `width` bytes.
-private func reverseBytes(of buffer: inout MutableRawSpan, width: Int) {
-    guard width > 1 else { return }
-    for start in stride(from: 0, to: buffer.byteCount - width + 1, by: width) {
-        for index in 0..<width / 2 {
-            let low = start + index
-            let high = start + width - 1 - index
-            let a = buffer.bytes[low]
-            let b = buffer.bytes[high]
-            buffer.storeBytes(of: b, toByteOffset: low, as: UInt8.self)
-            buffer.storeBytes(of: a, toByteOffset: high, as: UInt8.self)
-        }
-    }
-}
-
-extension TensorSource {
-    /// The source that the bytes come from, and the first byte of the tensor or of its storage in it.
-    public var location: (source: any ByteSource, offset: UInt64) {
+    /// The bytes in `range` of the result as a source of its own, without a node where one can be avoided.
+    ///
+    /// The range must not split an element.
+    func part(_ range: Range<UInt64>) -> TensorSource {
+        if range.isEmpty { return .empty }
+        if range == 0..<byteCount { return self }
+        let count = UInt64(range.count)
         switch self {
-        case .extent(let extent): (extent.source, extent.offset)
-        case .strided(let view): (view.storage.source, view.storage.offset)
-        case .cast(let inner, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _): inner.location
+        case .extent(let extent):
+            return .extent(
+                Extent(source: extent.source, offset: extent.offset + range.lowerBound, byteCount: count))
+        case .byteSwapped(let inner, let width): return .byteSwapped(inner.part(range), width: width)
+        case .signFlipped(let inner, let byte, let step) where range.isMultiple(of: step):
+            return .signFlipped(inner.part(range), byte: byte, every: step)
+        case .filled(let pattern, _) where range.isMultiple(of: pattern.count):
+            return .filled(pattern: pattern, byteCount: count)
+        case .cast(let inner, let from, let to, let overflow) where range.isMultiple(of: granularity):
+            let elements = UInt64(max(from.groupElementCount, to.groupElementCount))
+            let bytes = elements / UInt64(from.groupElementCount) * UInt64(from.groupByteCount)
+            let unit = UInt64(granularity)
+            return .cast(
+                inner.part(range.lowerBound / unit * bytes..<range.upperBound / unit * bytes), from: from,
+                to: to, overflow: overflow)
+        default:
+            return .strided(
+                StridedView(
+                    storage: self, elementByteCount: 1, elementOffset: range.lowerBound, shape: [count],
+                    strides: [1]))
         }
     }
+}
+
+extension Range<UInt64> {
+    func isMultiple(of unit: Int) -> Bool {
+        lowerBound.isMultiple(of: UInt64(unit)) && upperBound.isMultiple(of: UInt64(unit))
+    }
+}
+
+extension DType {
+    /// The elements of the smallest group that fills whole bytes.
+    var groupElementCount: Int {
+        switch bitWidth {
+        case 4: 2
+        case 6: 4
+        default: 1
+        }
+    }
+
+    /// The bytes of that group.
+    var groupByteCount: Int { groupElementCount * bitWidth / 8 }
 }

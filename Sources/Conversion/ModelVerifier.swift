@@ -114,12 +114,12 @@ public struct ModelVerifier: Sendable {
             }
         }
         let covered = checkpoint.tensors.allSatisfy { tensor in
-            let place = tensor.source.location
-            return tensor.byteCount == 0
-                || checkpoint.files.contains { file in
-                    file.source.name == place.source.name
-                        && file.checksums.contains { $0.range.contains(place.offset) }
+            tensor.source.extents.allSatisfy { extent in
+                checkpoint.files.contains { file in
+                    file.source.name == extent.source.name
+                        && file.checksums.contains { $0.range.contains(extent.offset) }
                 }
+            }
         }
         if covered {
             report.record = "the checkpoint's own CRC-32"

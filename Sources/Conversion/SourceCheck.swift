@@ -30,12 +30,9 @@ enum SourceCheck {
 extension TensorSource {
     /// Whether the result depends on bytes in `range` of the source with this name.
     func touches(_ range: Range<UInt64>, of name: String) -> Bool {
-        switch self {
-        case .extent(let extent): extent.touches(range, of: name)
-        case .strided(let view): view.storage.touches(range, of: name)
-        case .cast(let inner, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _):
-            inner.touches(range, of: name)
-        }
+        var result = false
+        forEachExtent { result = result || $0.touches(range, of: name) }
+        return result
     }
 }
 

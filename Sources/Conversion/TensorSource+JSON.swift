@@ -5,39 +5,69 @@ internal import TensorCore
 extension TensorSource {
     /// The expression as JSON: one member that names the operation.
     var planJSON: JSONValue {
-        func node(_ name: String, _ members: [JSONMember]) -> JSONValue {
-            .object([.init(name, .object(members))])
-        }
         switch self {
-        case .extent(let extent):
-            return node("extent", extent.planJSON)
+        case .extent(let extent): node("extent", extent.planJSON)
         case .strided(let view):
-            return node(
+            node(
                 "strided",
-                view.storage.planJSON + [
+                [
                     .init("element_nbytes", .integer(view.elementByteCount)),
-                    .init("element_offset", .integer(view.elementOffset)),
-                    .init("shape", .array(view.shape.map { .integer($0) })),
-                    .init("strides", .array(view.strides.map { .integer($0) })),
+                    .init("element_offset", .integer(view.elementOffset)), .init("shape", list(view.shape)),
+                    .init("strides", list(view.strides)), .init("of", view.storage.planJSON),
                 ])
-        case .cast(let inner, let from, let to):
-            return node(
+        case .concatenated(let join):
+            node(
+                "concatenated",
+                [
+                    .init("axis", .integer(join.axis)), .init("shape", list(join.shape)),
+                    .init("of", .array(join.parts.map(\.source.planJSON))),
+                ])
+        case .cast(let inner, let from, let to, let overflow):
+            node(
                 "cast",
                 [
                     .init("from", .string(from.name)), .init("to", .string(to.name)),
+                    .init("overflow", .string(overflow == .saturate ? "saturate" : "special")),
                     .init("of", inner.planJSON),
                 ])
         case .byteSwapped(let inner, let width):
-            return node("byte_swapped", [.init("width", .integer(width)), .init("of", inner.planJSON)])
+            node("byte_swapped", [.init("width", .integer(width)), .init("of", inner.planJSON)])
         case .signFlipped(let inner, let byte, let step):
-            return node(
+            node(
                 "sign_flipped",
+                [.init("byte", .integer(byte)), .init("every", .integer(step)), .init("of", inner.planJSON)])
+        case .filled(let pattern, let byteCount):
+            node(
+                "filled",
                 [
-                    .init("byte", .integer(byte)), .init("every", .integer(step)),
-                    .init("of", inner.planJSON),
+                    .init("pattern", .array(pattern.map { .integer($0) })),
+                    .init("nbytes", .integer(byteCount)),
+                ])
+        case .lowRank(let update):
+            node(
+                "low_rank",
+                [
+                    .init("dtype", .string(update.dtype.name)), .init("shape", list(update.shape)),
+                    .init("scale", .number("\(Double(update.scale))")), .init("base", update.base.source.planJSON),
+                    .init("b", update.b.source.planJSON), .init("a", update.a.source.planJSON),
+                ])
+        case .blockDequantised(let blocks):
+            node(
+                "block_dequantised",
+                [
+                    .init("dtype", .string(blocks.dtype.name)), .init("shape", list(blocks.shape)),
+                    .init("block", list(blocks.block)), .init("origin", list(blocks.origin)),
+                    .init("values", blocks.values.source.planJSON),
+                    .init("scales", blocks.scales.source.planJSON),
                 ])
         }
     }
+
+    private func node(_ name: String, _ members: [JSONMember]) -> JSONValue {
+        .object([.init(name, .object(members))])
+    }
+
+    private func list(_ numbers: [UInt64]) -> JSONValue { .array(numbers.map { .integer($0) }) }
 }
 
 extension Extent {

@@ -10,9 +10,15 @@ public protocol ByteSource: Sendable {
     ///
     /// - Throws: ``IOError/Code/unexpectedEnd`` where the source has fewer bytes.
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError)
+    /// The bytes that could be read in the time that one more read takes, to choose between reading a gap and
+    /// reading twice: 8 KiB for files, far more where each read is a request.
+    var readCost: Int { get }
 }
 
 extension ByteSource {
+    /// That of a file in the page cache.
+    public var readCost: Int { 8192 }
+
     /// The `count` bytes from `offset` as an array, for headers and other small parts.
     public func bytes(at offset: UInt64, count: Int) throws(IOError) -> [UInt8] {
         try [UInt8](count: count) { (buffer) throws(IOError) in try read(at: offset, into: &buffer) }

@@ -200,13 +200,13 @@ extension TransformedTable {
 extension TransformedTable {
     /// Whether tensors of one dtype can be converted to another.
     static func canCast(from: DType, to: DType) -> Bool {
-        FloatCast.isSupported(from: from, to: to)  // overflow: ElementCast, once the node takes it
+        ElementCast.isSupported(from: from, to: to)
     }
 
     private static func castSource(
         _ source: TensorSource, from: DType, to: DType, overflow: Overflow
     ) -> TensorSource {
-        .cast(source, from: from, to: to)  // overflow
+        .cast(source, from: from, to: to, overflow: overflow)
     }
 
     fileprivate static func written(_ row: Row) -> TensorRecord {
