@@ -92,7 +92,7 @@ extension TensorSource {
             }
             var target = buffer._mutatingExtracting(done * outWidth..<(done + count) * outWidth)
             scratch.withBytes(count: count * inWidth) { bytes in
-                FloatCast.convert(bytes, from: from, to: to, into: &target)
+                ElementCast.convert(bytes, from: from, to: to, into: &target)
             }
             done += count
         }

@@ -147,7 +147,7 @@ extension ExportPlan {
     }
 
     private static func cast(_ tensor: TensorRecord, to dtype: DType?) -> TensorRecord {
-        guard let dtype, tensor.dtype != dtype, FloatCast.isSupported(from: tensor.dtype, to: dtype) else {
+        guard let dtype, tensor.dtype != dtype, tensor.dtype.isCastableFloat, dtype.isCastableFloat else {
             return tensor
         }
         return TensorRecord(
