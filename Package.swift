@@ -33,9 +33,11 @@ let package = Package(
         .target(name: "CSystem"),
         // Always optimised: a debug build of these loops would make every test wait.
         .target(name: "CDigest", cSettings: [.unsafeFlags(["-O2"])]),
+        // Optimised for the same reason.
+        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O2"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-        .target(name: "TensorCore", dependencies: ["CSystem"], swiftSettings: strict),
+        .target(name: "TensorCore", dependencies: ["CSystem", "CKernels"], swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(
             name: "SafeTensors", dependencies: ["TensorCore", "StrictJSON"], swiftSettings: strict),

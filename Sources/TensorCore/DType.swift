@@ -63,6 +63,14 @@ public enum DType: UInt8, Sendable, Hashable, CaseIterable {
         self == .c64 ? 4 : max(1, bitWidth / 8)
     }
 
+    /// True for BOOL and the dtypes of whole numbers.
+    public var isInteger: Bool {
+        switch self {
+        case .bool, .u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64: true
+        default: false
+        }
+    }
+
     /// True for the floating dtypes that a `--dtype` cast converts: F64, F32, F16 and BF16.
     ///
     /// Narrower floats carry scales beside them and complex numbers have no counterpart, so a global cast

@@ -1,7 +1,14 @@
 /// Conversion of whole spans from one dtype to another.
 ///
-/// Rounds to nearest, ties to even. What becomes of numbers too large for the target is chosen by ``Overflow``;
-/// NaN stays NaN where the target has one.
+/// A float rounds to nearest, ties to even; ``Overflow`` chooses what becomes of numbers too large for a floating
+/// target. NaN stays NaN, quiet and with its sign, and becomes a zero in F6 and F4, which have none. Between floats
+/// everything goes through F32, as in torch and ml_dtypes, and so do integers on their way to a float, but between
+/// F64 and integers. So an integer is rounded once to F32 and F64, and F64 to BF16 rounds twice, like theirs.
+///
+/// Integers that are out of the target's range become its nearest end, where torch and NumPy keep the low bits.
+/// A float becomes the nearest integer, ties to even, held within the range, and zero for NaN, where torch cuts off
+/// the fraction and leaves the rest undefined. To BOOL everything but zero is true. A dtype converted to itself is
+/// copied.
 public enum ElementCast {
     /// True where ``convert(_:from:to:overflow:into:)`` can make the conversion.
     ///
@@ -10,25 +17,81 @@ public enum ElementCast {
         from == to || (from != .c64 && to != .c64)
     }
 
-    /// Converts all elements of `source` into `destination`, little-endian on both sides.
+    /// Converts all elements of `source` into `destination`, little-endian on both sides and at any address.
+    ///
+    /// The memory it takes beside them is small and does not grow with them.
     ///
     /// - Precondition: the conversion is supported, `source` holds whole elements, and `destination` has
-    ///   exactly the room that they need.
+    ///   exactly the room that they need, in whole bytes.
     public static func convert(
         _ source: RawSpan, from: DType, to: DType, overflow: Overflow = .special,
         into destination: inout MutableRawSpan
     ) {
+        convert(source, from: from, to: to, overflow: overflow, level: .best, into: &destination)
+    }
+
+    /// The same with the instructions of one level, to compare levels.
+    ///
+    /// - Precondition: the processor has the instructions too.
+    public static func convert(
+        _ source: RawSpan, from: DType, to: DType, overflow: Overflow = .special, level: KernelLevel,
+        into destination: inout MutableRawSpan
+    ) {
         precondition(isSupported(from: from, to: to))
+        precondition(level.isAvailable)
+        let count = ElementCodec.valueCount(from, byteCount: source.byteCount)
+        precondition(count != nil && count == ElementCodec.valueCount(to, byteCount: destination.byteCount))
         if from == to { return copyBytes(from: source, to: &destination) }
-        if overflow == .special, FloatCast.isSupported(from: from, to: to) {
-            return FloatCast.convert(source, from: from, to: to, into: &destination)
+        if let loop = FloatLoop(from: from, to: to, overflow, level) {
+            return loop.run(source, into: &destination)
         }
-        guard let count = ElementCodec.valueCount(from, byteCount: source.byteCount) else {
-            preconditionFailure("the source splits an element")
+        let step = Step(from: from, to: to)
+        if from.isInteger, to.isInteger {
+            step.run(source, into: &destination, through: Int64(0)) { (source, values: inout _) in
+                ElementCodec.decode(source, from, into: &values)
+            } encode: { (values, destination: inout _) in
+                ElementCodec.encode(values, as: to, into: &destination)
+            }
+        } else if from == .f64 && to.isInteger || from.isInteger && to == .f64 {
+            step.run(source, into: &destination, through: 0.0) { (source, values: inout _) in
+                ElementCodec.decode(source, from, into: &values)
+            } encode: { (values, destination: inout _) in
+                ElementCodec.encode(values, as: to, overflow: overflow, into: &destination)
+            }
+        } else {
+            step.run(source, into: &destination, through: Float(0)) { (source, values: inout _) in
+                ElementCodec.decode(source, from, level, into: &values)
+            } encode: { (values, destination: inout _) in
+                ElementCodec.encode(values, as: to, overflow, level, into: &destination)
+            }
         }
-        var values = [Double](repeating: 0, count: count)
-        var span = values.mutableSpan
-        ElementCodec.decode(source, from, into: &span)
-        ElementCodec.encode(values.span, as: to, overflow: overflow, into: &destination)
+    }
+}
+
+/// A conversion in two steps by way of a block of values that stays in the processor's nearest cache.
+private struct Step {
+    let from: DType
+    let to: DType
+
+    /// Elements of a block; such a number of any dtype fills bytes.
+    private static var blockCount: Int { 2048 }
+
+    @inline(__always)
+    func run<Value: BitwiseCopyable>(
+        _ source: RawSpan, into destination: inout MutableRawSpan, through zero: Value,
+        decode: (RawSpan, inout MutableSpan<Value>) -> Void,
+        encode: (Span<Value>, inout MutableRawSpan) -> Void
+    ) {
+        var block = InlineArray<2048, Value>(repeating: zero)
+        let total = source.byteCount * 8 / from.bitWidth
+        for start in stride(from: 0, to: total, by: Self.blockCount) {
+            let end = min(total, start + Self.blockCount)
+            let part = source.extracting(start * from.bitWidth / 8..<end * from.bitWidth / 8)
+            var all = block.mutableSpan
+            var values = all._mutatingExtracting(0..<end - start)
+            decode(part, &values)
+            var target = destination._mutatingExtracting(start * to.bitWidth / 8..<end * to.bitWidth / 8)
+            encode(block.span.extracting(0..<end - start), &target)
+        }
     }
 }

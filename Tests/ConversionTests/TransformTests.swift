@@ -69,7 +69,7 @@ struct TransformTests {
         #expect(cast.tensors[0].source.extent != nil)
         let other = try source.applying([.cast(parsing: "norm=f64"), .cast(parsing: "half")])
         #expect(other.tensors.map(\.dtype) == [.f16, .f16])
-        guard case .cast(.extent, let from, _) = other.tensors[0].source else {
+        guard case .cast(.extent, let from, _, _) = other.tensors[0].source else {
             Issue.record("converted twice")
             return
         }

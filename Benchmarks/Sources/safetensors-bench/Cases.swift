@@ -78,7 +78,7 @@ let cases: [String: @Sendable (Job) throws -> Void] = [
         job.measure {
             var span = result.mutableSpan
             var raw = MutableRawSpan(_elements: &span)
-            FloatCast.convert(contents.span.bytesView, from: .f32, to: .bf16, into: &raw)
+            ElementCast.convert(contents.span.bytesView, from: .f32, to: .bf16, into: &raw)
         }
         job.note(Int(result[0]))
     },

@@ -53,7 +53,7 @@ struct TransformedTable {
         var effect = TransformEffect(transform: transform)
         switch transform {
         case .cast(nil, let dtype, let overflow):
-            for row in rows.indices where FloatCast.isSupported(from: rows[row].tensor.dtype, to: dtype) {
+            for row in rows.indices where rows[row].tensor.dtype.isCastableFloat && dtype.isCastableFloat {
                 setDType(row, dtype, overflow, number)
             }
         case .cast(let pattern?, let dtype, let overflow):

@@ -1,0 +1,51 @@
+// Conversion of floating formats to F32 and from it, in loops that are compiled once for each level of the
+// processor's instructions. All levels give the same bits.
+#ifndef ARTIFACT_CKERNELS_H
+#define ARTIFACT_CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/// A floating format, told by its name in SafeTensors.
+typedef enum {
+  ckernels_f64,
+  ckernels_f32,
+  ckernels_f16,
+  ckernels_bf16,
+  ckernels_f8_e5m2,
+  ckernels_f8_e4m3,
+  ckernels_f8_e5m2fnuz,
+  ckernels_f8_e4m3fnuz,
+  ckernels_f8_e8m0,
+  ckernels_f6_e2m3,
+  ckernels_f6_e3m2,
+  ckernels_f4,
+} ckernels_format;
+
+/// Instructions that loops may use.
+typedef enum {
+  /// Those that every processor of the architecture has.
+  ckernels_portable,
+  /// AVX2 and F16C.
+  ckernels_avx2,
+  /// AVX-512 F, BW, DQ and VL.
+  ckernels_avx512,
+} ckernels_level;
+
+/// Converts `count` values, little-endian and at any address. F4 and F6 come in whole bytes: `count` is a multiple
+/// of 2 or 4.
+typedef void (*ckernels_loop)(const void *source, void *destination, size_t count);
+
+/// Whether this processor has the instructions of `level`.
+bool ckernels_supported(ckernels_level level);
+
+/// The loop that makes F32 of `format`: exact, but for F64, which rounds to nearest, ties to even.
+ckernels_loop ckernels_to_f32(ckernels_format format, ckernels_level level);
+
+/// The loop that makes `format` of F32: to nearest, ties to even.
+///
+/// What is too large becomes infinity, where there is none NaN, where there is neither the largest number; with
+/// `saturates` always the largest number.
+ckernels_loop ckernels_from_f32(ckernels_format format, bool saturates, ckernels_level level);
+
+#endif
