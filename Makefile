@@ -49,10 +49,11 @@ fuzz-differential: system $(TEST_VENV)/ready ## Compare COUNT=1000000 mutated he
 	$(TEST_VENV)/bin/python Fuzz/differential.py .build-fuzz/release/differential . \
 	    --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)
 
-bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, and an export beside torch and cp, on tmpfs
+bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, conversions beside memcpy, and an export beside torch and cp
 	$(SWIFT) build --package-path Benchmarks --scratch-path .build-bench -c release
 	$(INTEROP_VENV)/bin/python Benchmarks/safetensors_bench.py \
 	    --swift .build-bench/release/safetensors-bench --size $(or $(SIZE),1GB)
+	$(INTEROP_VENV)/bin/python Benchmarks/kernels_bench.py --swift .build-bench/release/kernels-bench
 	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
 
 format: ## Format the Swift sources
