@@ -57,11 +57,12 @@ faults: build ## Meet every file operation of the command with errors and kills,
 	$(PYTHON) Tests/Faults/kills.py --artifact $(RELEASE) --count $(or $(KILLS),100) \
 	    $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
 
-bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, and an export beside torch and cp, on tmpfs
+bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, conversions beside memcpy, and an export beside torch and cp
 	$(SWIFT) build --package-path Benchmarks --scratch-path .build-bench -c release
 	$(INTEROP_VENV)/bin/python Benchmarks/safetensors_bench.py \
 	    --swift .build-bench/release/safetensors-bench --size $(or $(SIZE),1GB)
-	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),2GB)
+	$(INTEROP_VENV)/bin/python Benchmarks/kernels_bench.py --swift .build-bench/release/kernels-bench
+	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),4GB)
 
 format: ## Format the Swift sources
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \

@@ -7,7 +7,10 @@ let package = Package(
     dependencies: [.package(name: "artifact", path: "..")],
     targets: [
         .executableTarget(
+            name: "kernels-bench", dependencies: [.product(name: "SafeTensors", package: "artifact")],
+            swiftSettings: [.swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes")]),
+        .executableTarget(
             name: "safetensors-bench", dependencies: [.product(name: "SafeTensors", package: "artifact")],
-            swiftSettings: [.swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes")])
+            swiftSettings: [.swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes")]),
     ]
 )

@@ -1,14 +1,15 @@
 /// Conversion of whole spans from one dtype to another.
 ///
-/// A float rounds to nearest, ties to even; ``Overflow`` chooses what becomes of numbers too large for a floating
-/// target. NaN stays NaN, quiet and with its sign, and becomes a zero in F6 and F4, which have none. Between floats
-/// everything goes through F32, as in torch and ml_dtypes, and so do integers on their way to a float, but between
-/// F64 and integers. So an integer is rounded once to F32 and F64, and F64 to BF16 rounds twice, like theirs.
+/// Floats round to nearest, ties to even; ``Overflow`` chooses what becomes of numbers too large for a floating
+/// target. NaN stays NaN: a quiet one with its sign and the bits of its payload that fit in F64, F32, F16 and BF16,
+/// the format's own in F8, with the sign where it has two, and a zero in F6 and F4, which have none. Floats become
+/// other floats by way of F32, as in torch and ml_dtypes, so F64 rounds twice on its way to BF16. So do integers,
+/// but for F64, which they become in one step; each is rounded once to F32.
 ///
-/// Integers that are out of the target's range become its nearest end, where torch and NumPy keep the low bits.
-/// A float becomes the nearest integer, ties to even, held within the range, and zero for NaN, where torch cuts off
-/// the fraction and leaves the rest undefined. To BOOL everything but zero is true. A dtype converted to itself is
-/// copied.
+/// To integers, floats round to nearest too, are held within the range, and give zero for NaN, where torch cuts off
+/// the fraction and leaves the rest undefined. Integers beyond the range of another integer dtype become its nearest
+/// end, where torch and NumPy keep the low bits. To BOOL everything but zero is true, NaN too. A dtype converted to
+/// itself is copied.
 public enum ElementCast {
     /// True where ``convert(_:from:to:overflow:into:)`` can make the conversion.
     ///

@@ -56,14 +56,14 @@ extension ElementCodec {
         precondition(valueCount(dtype, byteCount: destination.byteCount) == values.count)
         switch dtype {
         case .bool: map(values, &destination, UInt8.self) { $0 == 0 ? 0 : 1 }
-        case .u8: map(values, &destination, UInt8.self) { integer(Double($0)) }
-        case .i8: map(values, &destination, Int8.self) { integer(Double($0)) }
-        case .u16: map(values, &destination, UInt16.self) { integer(Double($0)) }
-        case .i16: map(values, &destination, Int16.self) { integer(Double($0)) }
-        case .u32: map(values, &destination, UInt32.self) { integer(Double($0)) }
-        case .i32: map(values, &destination, Int32.self) { integer(Double($0)) }
-        case .u64: map(values, &destination, UInt64.self) { integer(Double($0)) }
-        case .i64: map(values, &destination, Int64.self) { integer(Double($0)) }
+        case .u8: map(values, &destination, UInt8.self) { integer($0) }
+        case .i8: map(values, &destination, Int8.self) { integer($0) }
+        case .u16: map(values, &destination, UInt16.self) { integer($0) }
+        case .i16: map(values, &destination, Int16.self) { integer($0) }
+        case .u32: map(values, &destination, UInt32.self) { integer($0) }
+        case .i32: map(values, &destination, Int32.self) { integer($0) }
+        case .u64: map(values, &destination, UInt64.self) { integer($0) }
+        case .i64: map(values, &destination, Int64.self) { integer($0) }
         default:
             guard let loop = FloatLoop(from: .f32, to: dtype == .c64 ? .f32 : dtype, overflow, level) else {
                 preconditionFailure("\(dtype.name) is no float")
@@ -87,6 +87,17 @@ extension ElementCodec {
         case .i64: map(values, &destination, Int64.self) { $0 }
         default: preconditionFailure("\(dtype.name) is no integer")
         }
+    }
+
+    /// The nearest integer in range, ties to even; zero for NaN.
+    @inline(__always)
+    private static func integer<T: FixedWidthInteger>(_ value: Float) -> T {
+        if T.bitWidth > 16 { return integer(Double(value)) }
+        var limited = value < Float(T.min) ? Float(T.min) : value
+        limited = limited > Float(T.max) ? Float(T.max) : limited
+        limited = value == value ? limited : 0
+        // Adding 1.5 · 2^23 rounds, and leaves the integer in the low bits.
+        return T(truncatingIfNeeded: (limited + 0xC0_0000).bitPattern)
     }
 
     /// The nearest integer in range, ties to even; zero for NaN.

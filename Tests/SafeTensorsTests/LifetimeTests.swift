@@ -16,7 +16,8 @@ import Testing
                 "swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6",
                 "-enable-experimental-feature", "Lifetimes", "-I", "/\(build)/Modules", "-I",
                 Repository.path("Sources/CSystem/include"), "-Xcc",
-                "-fmodule-map-file=/\(build)/CSystem.build/module.modulemap", path,
+                "-fmodule-map-file=/\(build)/CSystem.build/module.modulemap", "-Xcc",
+                "-fmodule-map-file=/\(build)/CKernels.build/module.modulemap", path,
             ])
         return result.exitCode == 0 ? nil : result.errors
     }
