@@ -68,6 +68,24 @@ struct TransformTests {
         #expect(try artifact("verify", out).exitCode == 0)
     }
 
+    /// False until the cast node takes every dtype.
+    private static let castsEveryDType =
+        (try? artifact("cast", sample, "*=f8_e4m3", "-o", "/nowhere/x", "--dry-run").exitCode) == 0
+
+    @Test(.enabled(if: Oracle.isAvailable && castsEveryDType))
+    func `tensors cast by name to narrow dtypes are what NumPy makes of them`() throws {
+        let plain = directory.file("plain")
+        try done("export", sample, "-o", plain)
+        try done(
+            "cast", sample, "*.q_proj.weight=fp8", "*.k_proj.weight=f8_e5m2", "*norm*=i8",
+            "*.up_proj.weight=f64",
+            "*.down_proj.weight=f4", "*.o_proj.weight=f6_e2m3", "-o", out)
+        let counts = try Oracle.run("narrow_casts.py", plain, out).json() as? [String: Int]
+        #expect(
+            counts == ["F8_E4M3": 3, "F8_E5M2": 3, "I8": 7, "F64": 3, "F4": 3, "F6_E2M3": 3, "F32": 7])
+        #expect(try artifact("verify", out).exitCode == 0)
+    }
+
     @Test(.enabled(if: Oracle.isAvailable))
     func `tied names get bytes of their own where that is asked`() throws {
         try done("export", sample, "-o", out, "--untie=lm_head.weight")
