@@ -42,13 +42,18 @@ extension ConversionError {
                 .init("message", .string(error.description)), .init("file", .string(error.path)),
                 .init("offset", error.offset.map { .integer($0) } ?? .null),
             ]
-        case .destination(let text), .options(let text):
-            members = [
-                .init("class", .string("usage")), .init("code", .string("destination")),
-                .init("message", .string(text)), .init("file", .null), .init("offset", .null),
-            ]
+        case .destination(let text): members = Self.usage("destination", text)
+        case .options(let text): members = Self.usage("options", text)
         }
         return .object([.init("schema", .string("artifact.error/v1")), .init("error", .object(members))])
+    }
+
+    private static func usage(_ code: String, _ message: String) -> [JSONMember] {
+        [
+            .init("class", .string("usage")), .init("code", .string(code)),
+            .init("message", .string(message)),
+            .init("file", .null), .init("offset", .null),
+        ]
     }
 }
 
