@@ -72,6 +72,7 @@ struct Export: ParsableCommand {
     var dryRun = false
 
     @OptionGroup var jobs: JobOptions
+    @OptionGroup var progress: ProgressOptions
     @OptionGroup var output_: OutputOptions
 
     func validate() throws {
@@ -101,7 +102,8 @@ struct Export: ParsableCommand {
     }
 
     private func export() throws {
-        let progress = Progress("exporting", quiet: output_.quiet)
+        let progress = self.progress.start("exporting", output_)
+        defer { progress.finish() }
         let model: OpenedModel
         do { model = try FormatRegistry.open(path: source, options: ReadOptions(root: root)) } catch {
             throw ConversionError.source(error)
@@ -117,19 +119,22 @@ struct Export: ParsableCommand {
             try Exporter.check(plan, destination: output, replacing: force)
             report = ExportReport(source: source, destination: output, plan: plan, result: nil, seconds: 0)
         } else {
-            let exporter = Exporter(
+            var exporter = Exporter(
                 tool: Version.tool, jobs: jobs.jobs, progress: { progress.advance($0) },
                 isCancelled: isInterrupted)
-            defer { progress.finish() }
+            exporter.counters = progress.counters
             let result = try exporter.export(plan, to: output, replacing: force)
             report = ExportReport(
                 source: source, destination: Path.normalized(output), plan: plan, result: result,
                 seconds: progress.elapsed)
         }
+        progress.finish(isComplete: true)
+        let summary = progress.summary
         if output_.json {
-            Terminal.print(json: report.json)
+            Terminal.print(json: report.json.adding("summary", summary.json))
         } else if !output_.quiet {
             Terminal.print(report.text(Terminal.outputStyle))
+            self.progress.show(summary, output_)
         }
         if !output_.quiet {
             for warning in plan.checkpoint.warnings {

@@ -7,6 +7,8 @@ public import TensorCore
 public struct Exporter: Sendable {
     /// The program's name and version, for the manifest.
     public var tool: (name: String, version: String)
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters?
     /// The number of threads.
     public var jobs: Int
     /// Called from any thread with bytes of work that are done, out of ``workByteCount(of:)``.
@@ -113,8 +115,9 @@ public struct Exporter: Sendable {
                 lanes.append(outputs[turn].lane)
             }
         }
-        let engine = DigestEngine(
+        var engine = DigestEngine(
             jobs: jobs, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
+        engine.counters = counters
         let outcomes = engine.run(lanes)
         if let error = outcomes.firstError { throw .io(error) }
         let sourceFiles = try checkSources(plan, sourceSlots.map { outcomes[$0] })
@@ -124,7 +127,9 @@ public struct Exporter: Sendable {
                 (output.path, output.role, output.lane.source.byteCount, outcomes[slot])
             })
         try inputOutput { () throws(IOError) in
-            try FileSystem.create(Path.join(directory, Manifest.fileName), contents: manifest.encoded())
+            let contents = manifest.encoded()
+            try FileSystem.create(Path.join(directory, Manifest.fileName), contents: contents)
+            counters?.didWrite(contents.count)
         }
         return manifest
     }

@@ -5,6 +5,8 @@ public import TensorCore
 /// Pieces of a lane are read by any thread in any order, digested in order by one thread at a time, and written
 /// by one thread at a time, so that one large file keeps several processors busy and many files all of them.
 public struct DigestEngine: Sendable {
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters?
     /// The number of threads.
     public var jobs: Int
     /// Whether the first failure ends the whole run.
@@ -31,6 +33,7 @@ public struct DigestEngine: Sendable {
 
     /// Runs the lanes and returns their outcomes, in order.
     public func run(_ lanes: [DigestLane]) -> [DigestLane.Outcome] {
+        counters?.expect(items: lanes.count)
         let board = Monitor(Board(lanes: lanes, bufferCount: bufferCount, openLimit: jobs + 1))
         Workers.run(count: jobs) { _ in work(on: board) }
         return board.withLock { $0.outcomes() }
@@ -59,6 +62,7 @@ public struct DigestEngine: Sendable {
             try task.buffer.withMutableBytes(count: task.count) { (bytes) throws(IOError) in
                 try task.source.read(at: task.range.lowerBound, into: &bytes)
             }
+            counters?.didRead(task.count)
             board.withLock { $0.filled(task) }
         } catch {
             board.withLock { $0.failed(task, error, stopAll: stopsAtFirstError) }
@@ -67,6 +71,7 @@ public struct DigestEngine: Sendable {
 
     private func digest(_ task: Board.Task, _ board: Monitor<Board>) {
         task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: task.range.lowerBound) }
+        counters?.didHash(task.count)
         if task.sink == nil { progress(task.count) }
         board.withLock { $0.digested(task) }
     }
@@ -76,6 +81,7 @@ public struct DigestEngine: Sendable {
             try task.buffer.withBytes(count: task.count) { (bytes) throws(IOError) in
                 try sink.write(bytes, at: task.range.lowerBound)
             }
+            counters?.didWrite(task.count)
             progress(task.count)
             board.withLock { $0.written(task) }
         } catch {
@@ -87,6 +93,7 @@ public struct DigestEngine: Sendable {
         let digest = hasher.finish()
         do throws(IOError) {
             try sink?.synchronize()
+            counters?.didFinishItem()
             board.withLock { $0.finished(lane, digest) }
         } catch {
             board.withLock { $0.laneFailed(lane, error, stopAll: stopsAtFirstError) }
