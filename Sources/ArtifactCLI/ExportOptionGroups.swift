@@ -28,6 +28,7 @@ struct WriteOptions: ParsableArguments {
 /// How much of the machine an export takes, and what it computes on the way.
 struct EngineOptions: ParsableArguments {
     @OptionGroup var jobs: JobOptions
+    @OptionGroup var progress: ProgressOptions
 
     @Option(
         help: ArgumentHelp(
@@ -63,6 +64,8 @@ struct EngineOptions: ParsableArguments {
             digests: DigestChoice(names: digests) ?? .all, progress: { progress.advance($0) },
             isCancelled: isInterrupted)
         exporter.resuming = !noResume
+        exporter.counters = progress.counters
+        exporter.willWork = { progress.expect($0) }
         return exporter
     }
 }

@@ -53,26 +53,28 @@ struct ExportRun {
     }
 
     private func export() throws {
-        let progress = Progress("exporting", quiet: output.quiet)
+        let progress = engine.progress.start("exporting", output)
+        defer { progress.finish() }
         let plan = try plan()
-        progress.expect(Exporter.workByteCount(of: plan))
         let report: ExportReport
         if writing.dryRun {
             try Exporter.check(plan, destination: destination, replacing: writing.force)
             report = ExportReport(
                 sources: sources, destination: destination, plan: plan, result: nil, seconds: 0)
         } else {
-            defer { progress.finish() }
             let result = try engine.exporter(progress: progress).export(
                 plan, to: destination, replacing: writing.force)
             report = ExportReport(
                 sources: sources, destination: Path.normalized(destination), plan: plan, result: result,
                 seconds: progress.elapsed)
         }
+        progress.finish(isComplete: true)
+        let summary = progress.summary
         if output.json {
-            Terminal.print(json: report.json)
+            Terminal.print(json: report.json.adding("summary", summary.json))
         } else if !output.quiet {
             Terminal.print(report.text(Terminal.outputStyle))
+            engine.progress.show(summary, output)
         }
         if !output.quiet {
             for warning in plan.checkpoint.warnings {

@@ -30,23 +30,30 @@ struct Inspect: ParsableCommand {
     var all = false
 
     @OptionGroup var jobs: JobOptions
+    @OptionGroup var progress: ProgressOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         do {
             var inspection = try Inspection(
                 path: path, options: ReadOptions(root: root, validation: validation.mode, scansValues: true))
+            var summary: RunSummary?
             if digests {
-                let progress = Progress("digesting", total: inspection.byteCount, quiet: output.quiet)
+                let progress = self.progress.start("digesting", output)
                 defer { progress.finish() }
+                progress.expect(inspection.byteCount)
                 try inspection.computeDigests(
-                    jobs: jobs.jobs, progress: { progress.advance($0) }, isCancelled: isInterrupted)
+                    jobs: jobs.jobs, progress: { progress.advance($0) }, isCancelled: isInterrupted,
+                    counters: progress.counters)
+                progress.finish(isComplete: true)
+                summary = progress.summary
             }
             let report = InspectionReport(inspection)
             if output.json {
                 report.printJSON()
             } else if !output.quiet {
                 Terminal.print(report.text(Terminal.outputStyle, listsAll: all || digests))
+                if let summary { progress.show(summary, output) }
             }
         } catch {
             if output.json, case .source(let source) = error {

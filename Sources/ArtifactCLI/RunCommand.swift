@@ -81,7 +81,7 @@ struct Run: ParsableCommand {
     /// Runs a step; what it prints is kept where it is to become part of a report.
     private static func outcome(of step: PipelineStep, isCaptured: Bool) -> PipelineReport.Outcome {
         var outcome = PipelineReport.Outcome(state: .done)
-        let started = Clock.now
+        let started = ContinuousClock.now
         func run() {
             do {
                 var command = step.command
@@ -95,7 +95,7 @@ struct Run: ParsableCommand {
             }
         }
         if isCaptured { outcome.output = Terminal.capturingOutput(run) } else { run() }
-        outcome.seconds = Double(Clock.now - started) / 1e9
+        outcome.seconds = (ContinuousClock.now - started).seconds
         if outcome.exitCode != 0 { outcome.state = .failed }
         if let message = outcome.message { Terminal.printError("artifact: \(message)") }
         return outcome

@@ -11,6 +11,28 @@ struct OutputOptions: ParsableArguments {
     var quiet = false
 }
 
+/// What long commands show while they work and at their end.
+struct ProgressOptions: ParsableArguments {
+    @Option(
+        name: .customLong("progress"),
+        help: "How to show progress on standard error: a bar, plain lines, JSON lines or nothing.")
+    var style: ProgressStyle = .auto
+
+    @Flag(help: "Say at the end what the work cost: time, memory, bytes read, written and hashed.")
+    var summary = false
+
+    /// Starts to show progress.
+    func start(_ verb: String, _ output: OutputOptions) -> Progress {
+        Progress(verb, output.quiet ? .none : style)
+    }
+
+    /// Prints the summary for people, where it is asked for.
+    func show(_ summary: RunSummary, _ output: OutputOptions) {
+        guard self.summary, !output.json, !output.quiet else { return }
+        Terminal.print(Terminal.outputStyle.dim(summary.line))
+    }
+}
+
 /// How many threads work.
 struct JobOptions: ParsableArguments {
     @Option(

@@ -26,27 +26,32 @@ struct Verify: ParsableCommand {
     var validation: ValidationOption = .strict
 
     @OptionGroup var jobs: JobOptions
+    @OptionGroup var progress: ProgressOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let progress = Progress("verifying", quiet: output.quiet)
-        let verifier = ModelVerifier(
+        let progress = self.progress.start("verifying", output)
+        defer { progress.finish() }
+        var verifier = ModelVerifier(
             jobs: jobs.jobs, validation: validation.mode, structureOnly: structure,
             willRead: { progress.expect($0) }, progress: { progress.advance($0) }, isCancelled: isInterrupted)
+        verifier.counters = progress.counters
         let report: VerificationReport
         do {
-            defer { progress.finish() }
             report = try verifier.verify(path: path)
         } catch {
             if output.json { Terminal.print(json: error.json) }
             throw Exit(error)
         }
         if isInterrupted() { throw Exit(.io(IOError(.cancelled, path: path, operation: "verify"))) }
+        progress.finish(isComplete: true)
         let rendering = VerificationRendering(report, seconds: progress.elapsed)
+        let summary = progress.summary
         if output.json {
-            Terminal.print(json: rendering.json)
+            Terminal.print(json: rendering.json.adding("summary", summary.json))
         } else if !output.quiet {
             Terminal.print(rendering.text(Terminal.outputStyle))
+            self.progress.show(summary, output)
         } else if report.verdict != .verified {
             Terminal.printError(rendering.text(Terminal.errorStyle))
         }

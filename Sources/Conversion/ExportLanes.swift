@@ -131,6 +131,9 @@ extension ExportLanes {
         }
     }
 
+    /// The bytes of work that there are to do.
+    var workByteCount: UInt64 { lanes.reduce(0) { $0 + $1.workByteCount } }
+
     /// The bytes of work that an earlier run did.
     var resumedByteCount: UInt64 { lanes.reduce(0) { $0 + ($1.resumption?.position ?? 0) } }
 

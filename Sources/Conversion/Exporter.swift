@@ -7,6 +7,8 @@ public import TensorCore
 public struct Exporter: Sendable {
     /// The program's name and version, for the manifest.
     public var tool: (name: String, version: String)
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters?
     /// The number of threads.
     public var jobs: Int
     /// The bytes of memory that pieces of tensors may take.
@@ -15,7 +17,10 @@ public struct Exporter: Sendable {
     public var digests: DigestChoice
     /// Whether to go on with what an interrupted run of the same plan left.
     public var resuming = true
-    /// Called from any thread with bytes of work that are done, out of ``workByteCount(of:)``.
+    /// Called once, before bytes move, with the bytes of work that there are: those written and, where the source
+    /// is digested or checked, those of the source.
+    public var willWork: @Sendable (UInt64) -> Void = { _ in }
+    /// Called from any thread with bytes of work that are done.
     public var progress: @Sendable (Int) -> Void
     /// Asked often; true ends the export.
     public var isCancelled: @Sendable () -> Bool
@@ -45,11 +50,6 @@ public struct Exporter: Sendable {
         public let resumedByteCount: UInt64
     }
 
-    /// The bytes that pass through an export: those written and, for their digests, those of the source files.
-    public static func workByteCount(of plan: ExportPlan) -> UInt64 {
-        plan.byteCount + plan.checkpoint.files.reduce(0) { $0 + $1.source.byteCount }
-    }
-
     /// Writes the plan's files to `destination`.
     ///
     /// Whatever happens, the destination is what it was or complete. Where an earlier run of the same plan was
@@ -73,12 +73,15 @@ public struct Exporter: Sendable {
             let resumed = lanes.resumedByteCount
             try checkRoom(for: plan, less: resumed, at: staging.path)
             journal = try inputOutput { () throws(IOError) in try staging.openJournal(plan: digest) }
+            willWork(lanes.workByteCount + resumed)
             progress(Int(clamping: resumed))
             let manifest = try run(plan, lanes, journal: journal)
             try inputOutput { () throws(IOError) in
                 let path = Path.join(staging.path, Manifest.fileName)
                 try FileSystem.removeTree(path)
-                try FileSystem.create(path, contents: manifest.encoded())
+                let contents = manifest.encoded()
+                try FileSystem.create(path, contents: contents)
+                counters?.didWrite(contents.count)
             }
             let replaced = try staging.commit {
                 EarlierExport.isUntouched(at: staging.destination, jobs: jobs, isCancelled: isCancelled)
@@ -104,6 +107,7 @@ public struct Exporter: Sendable {
         let lanes = try inputOutput { () throws(IOError) in
             try ExportLanes(plan, digests: digests, sink: sink)
         }
+        willWork(lanes.workByteCount)
         let manifest = try run(plan, lanes, journal: nil)
         try inputOutput { () throws(IOError) in
             let contents = manifest.encoded()
@@ -145,6 +149,7 @@ public struct Exporter: Sendable {
     ) throws(ConversionError) -> Manifest {
         var engine = DigestEngine(
             jobs: jobs, memory: memory, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
+        engine.counters = counters
         if let journal {
             engine.record = { (lane, progress) throws(IOError) in
                 try journal.record(lane: lane, progress)

@@ -59,7 +59,7 @@ public struct Inspection: Sendable {
     /// Reads every tensor and fills ``digests``, in bounded memory.
     public mutating func computeDigests(
         jobs: Int = Workers.processorCount, progress: @escaping @Sendable (Int) -> Void = { _ in },
-        isCancelled: @escaping @Sendable () -> Bool = { false }
+        isCancelled: @escaping @Sendable () -> Bool = { false }, counters: WorkCounters? = nil
     ) throws(ConversionError) {
         let tensors = checkpoint.tensors
         let share = max(1, byteCount / UInt64(4 * jobs))
@@ -82,8 +82,9 @@ public struct Inspection: Sendable {
             if position >= share { close() }
         }
         close()
-        let engine = DigestEngine(
+        var engine = DigestEngine(
             jobs: jobs, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
+        engine.counters = counters
         let outcomes = engine.run(lanes)
         if let error = outcomes.firstError { throw .source(CheckpointError(error)) }
         digests = outcomes.flatMap(\.segments).compactMap(\.sha256)

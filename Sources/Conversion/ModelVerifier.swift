@@ -6,7 +6,13 @@ public import TensorCore
 
 /// Verifies whatever stands at a path: a model directory, one of its files, or a checkpoint of another format.
 public struct ModelVerifier: Sendable {
-    private let directoryVerifier: DirectoryVerifier
+    private var directoryVerifier: DirectoryVerifier
+
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters? {
+        get { directoryVerifier.counters }
+        set { directoryVerifier.counters = newValue }
+    }
 
     /// Makes a verifier; the parameters are those of ``DirectoryVerifier``.
     public init(
@@ -94,9 +100,10 @@ public struct ModelVerifier: Sendable {
         }
         let total = checkpoint.files.reduce(UInt64(0)) { $0 + $1.source.byteCount }
         directoryVerifier.willRead(total)
-        let engine = DigestEngine(
+        var engine = DigestEngine(
             jobs: directoryVerifier.jobs, stopsAtFirstError: false, progress: directoryVerifier.progress,
             isCancelled: directoryVerifier.isCancelled)
+        engine.counters = counters
         for (file, outcome) in zip(checkpoint.files, engine.run(lanes)) {
             if let error = outcome.error {
                 report.findings.append(

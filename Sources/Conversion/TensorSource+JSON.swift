@@ -48,7 +48,8 @@ extension TensorSource {
                 "low_rank",
                 [
                     .init("dtype", .string(update.dtype.name)), .init("shape", list(update.shape)),
-                    .init("scale", .number("\(Double(update.scale))")), .init("base", update.base.source.planJSON),
+                    .init("scale", .number("\(Double(update.scale))")),
+                    .init("base", update.base.source.planJSON),
                     .init("b", update.b.source.planJSON), .init("a", update.a.source.planJSON),
                 ])
         case .blockDequantised(let blocks):

@@ -6,6 +6,8 @@ public import TensorCore
 /// in order by one thread at a time, so that one large file keeps several processors busy and many files all of
 /// them.
 public struct DigestEngine: Sendable {
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters?
     /// The number of threads.
     public var jobs: Int
     /// The bytes of memory that pieces may take.
@@ -45,6 +47,7 @@ public struct DigestEngine: Sendable {
 
     /// Runs the lanes and returns their outcomes, in order.
     public func run(_ lanes: [DigestLane]) -> [DigestLane.Outcome] {
+        counters?.expect(items: lanes.count)
         let pieces = PieceBudget(memory: memory, jobs: jobs)
         let board = Monitor(
             Board(
@@ -90,11 +93,13 @@ public struct DigestEngine: Sendable {
         try task.buffer.withMutableBytes(count: count) { (bytes) throws(IOError) in
             try task.source.read(at: offset, into: &bytes)
         }
+        counters?.didRead(count)
     }
 
     private func digest(_ task: Board.Task, _ board: Monitor<Board>) {
         if !task.isPlainCopy {
             task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: task.range.lowerBound) }
+            counters?.didHash(task.count)
         }
         if task.sink == nil { progress(task.count) }
         board.withLock { $0.digested(task) }
@@ -113,6 +118,7 @@ public struct DigestEngine: Sendable {
                     try sink.write(bytes, at: offset)
                 }
             }
+            counters?.didWrite(task.count)
             progress(task.count)
             board.withLock { $0.written(task) }
         } catch {
@@ -140,6 +146,7 @@ public struct DigestEngine: Sendable {
             try sink?.synchronize()
             if let record { try record(lane, hasher.progress(at: board.withLock { $0.byteCount(of: lane) })) }
             let digest = hasher.finish()
+            counters?.didFinishItem()
             board.withLock { $0.finished(lane, digest) }
         } catch {
             board.withLock { $0.laneFailed(lane, error, stopAll: stopsAtFirstError) }

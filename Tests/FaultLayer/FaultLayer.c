@@ -39,7 +39,7 @@ static const char *const kind_names[] = {
 #undef X
 };
 
-enum action { action_none, action_error, action_short, action_kill, action_kill_after, action_interrupt,
+enum action { action_none, action_error, action_short, action_delay, action_kill, action_kill_after, action_interrupt,
               action_truncate, action_append, action_rewrite, action_replace };
 
 struct rule {
@@ -68,7 +68,7 @@ static atomic_ulong counts[kind_count + 1];
 // MARK: Rules
 
 static const struct { const char *name; enum action action; int error; } actions[] = {
-    {"SHORT", action_short, 0}, {"KILL", action_kill, 0}, {"KILLAFTER", action_kill_after, 0},
+    {"SHORT", action_short, 0}, {"DELAY", action_delay, 0}, {"KILL", action_kill, 0}, {"KILLAFTER", action_kill_after, 0},
     {"INT", action_interrupt, 0}, {"TRUNCATE", action_truncate, 0}, {"APPEND", action_append, 0},
     {"REWRITE", action_rewrite, 0}, {"REPLACE", action_replace, 0},
 #define E(name) {#name, action_error, name},
@@ -188,6 +188,7 @@ static struct fault find(enum kind kind, int descriptor, const char *path) {
     if (at > rule.number && !rule.onward) continue;
     fault = (struct fault){rule.action, rule.error};
   }
+  if (fault.action == action_delay) usleep(20000);
   if (fault.action == action_kill) syscall(SYS_kill, getpid(), SIGKILL);
   if (fault.action == action_interrupt) syscall(SYS_kill, getpid(), SIGINT);
   if (fault.action >= action_truncate && descriptor >= 0) change(fault.action, descriptor, path);

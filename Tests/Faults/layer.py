@@ -17,6 +17,8 @@ CHECKS = [
     ("pread:1:EIO", "\ntry: os.pread(fd, 8, 0)\nexcept OSError: print(os.pread(fd, 8, 0))", "b'01234567'"),
     ("pread:1+:EIO", "\ntry: os.pread(fd, 8, 0)\nexcept OSError: os.pread(fd, 8, 0)", "EIO"),
     ("pread:1:SHORT", "print(os.pread(fd, 8, 0))", "b'0123'"),
+    ("pread:1+:DELAY", "t = os.times()[4]; os.pread(fd, 8, 0); os.pread(fd, 8, 0); print(os.times()[4] - t >= 0.03)",
+     "True"),
     ("read:1:SHORT", "print(os.read(fd, 1))", "b'0'"),
     ("pwrite:1:SHORT", "print(os.pwrite(fd, b'abcd', 0), os.pread(fd, 8, 0))", "2 b'ab234567'"),
     ("write:1:ENOSPC", "os.write(fd, b'x')", "ENOSPC"),

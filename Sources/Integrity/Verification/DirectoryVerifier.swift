@@ -4,6 +4,8 @@ public import TensorCore
 /// Checks a directory of SafeTensors files: files, index, headers and manifest against each other, both ways, and
 /// every byte against the manifest's digests.
 public struct DirectoryVerifier: Sendable {
+    /// Where what is done is counted, if anywhere.
+    public var counters: WorkCounters?
     /// The number of threads.
     public var jobs: Int
     /// How strictly headers are judged.
@@ -136,8 +138,9 @@ public struct DirectoryVerifier: Sendable {
         work.sort { $0.file.byteCount > $1.file.byteCount }
         let total = work.reduce(UInt64(0)) { $0 + $1.file.byteCount }
         willRead(total)
-        let engine = DigestEngine(
+        var engine = DigestEngine(
             jobs: jobs, stopsAtFirstError: false, progress: progress, isCancelled: isCancelled)
+        engine.counters = counters
         let outcomes = engine.run(work.map(\.lane))
         for (item, outcome) in zip(work, outcomes) {
             judge(item.file, item.tensors, item.lane.source as? InputFile, outcome, &report)

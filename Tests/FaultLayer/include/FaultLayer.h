@@ -8,6 +8,7 @@
 //              ACTION is one of
 //                EIO, ENOSPC, EINTR, …  the call fails with this error and does nothing (close does close)
 //                SHORT                  a read, write or copy does half of what it was asked for, one byte at least
+//                DELAY                  the call comes 20 ms later
 //                KILL, KILLAFTER        SIGKILL just before the call, or just after it
 //                INT                    SIGINT just before the call
 //                TRUNCATE, APPEND       the file that is read or written loses its second half, or grows by a byte
