@@ -69,7 +69,10 @@ struct ExportLanes {
                     checks[key] = (lanes.count, segments.count)
                 }
             }
-            segments.append(.init(item.offset..<item.offset + item.tensor.byteCount, algorithms))
+            segments.append(
+                .init(
+                    item.offset..<item.offset + item.tensor.byteCount, algorithms,
+                    pieceByteCount: item.tensor.source.preferredPieceByteCount))
         }
         let isWeights = !content.tensors.isEmpty
         let digestsWhole = isWeights ? digests.contains(.files) : !digests.isEmpty

@@ -77,7 +77,10 @@ public struct Inspection: Sendable {
         }
         for tensor in tensors {
             group.append((position, tensor.source))
-            segments.append(.init(position..<position + tensor.byteCount, .sha256))
+            segments.append(
+                .init(
+                    position..<position + tensor.byteCount, .sha256,
+                    pieceByteCount: tensor.source.preferredPieceByteCount))
             position += tensor.byteCount
             if position >= share { close() }
         }

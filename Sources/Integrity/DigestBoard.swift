@@ -53,7 +53,7 @@ struct Board {
 
     private var lanes: [Lane]
     private var freeBuffers: [PageBuffer]
-    private let pieceByteCount: Int
+    private let pieces: PieceBudget
     private var firstOpen = 0
     private let openLimit: Int
     private let keepsRecord: Bool
@@ -73,8 +73,8 @@ struct Board {
         }
         self.recordInterval = recordInterval
         self.recordByteCount = recordByteCount
-        freeBuffers = (0..<pieces.count).map { _ in PageBuffer(capacity: pieces.pieceByteCount) }
-        pieceByteCount = pieces.pieceByteCount
+        freeBuffers = (0..<pieces.count).map { _ in PageBuffer(capacity: pieces.largest) }
+        self.pieces = pieces
         unfinished = lanes.count
         self.openLimit = openLimit
         self.keepsRecord = keepsRecord
@@ -157,7 +157,8 @@ extension Board {
     private mutating func prepare(_ lane: Int) {
         guard lanes[lane].hasher == nil else { return }
         lanes[lane].hasher = LaneHasher(lanes[lane].lane)
-        lanes[lane].cursor = PieceCursor(lanes[lane].lane, pieceByteCount: pieceByteCount)
+        lanes[lane].cursor = PieceCursor(
+            lanes[lane].lane, pieceByteCount: pieces.pieceByteCount, largest: pieces.largest)
         lanes[lane].nextPiece = lanes[lane].cursor?.next()
     }
 }

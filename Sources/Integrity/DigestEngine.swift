@@ -48,7 +48,8 @@ public struct DigestEngine: Sendable {
     /// Runs the lanes and returns their outcomes, in order.
     public func run(_ lanes: [DigestLane]) -> [DigestLane.Outcome] {
         counters?.expect(items: lanes.count)
-        let pieces = PieceBudget(memory: memory, jobs: jobs)
+        let pieces = PieceBudget(
+            memory: memory, jobs: jobs, wish: lanes.reduce(0) { max($0, $1.largestWish) })
         let board = Monitor(
             Board(
                 lanes: lanes, pieces: pieces, openLimit: jobs + 1, keepsRecord: record != nil,
@@ -158,17 +159,21 @@ public struct DigestEngine: Sendable {
 struct PieceBudget: Sendable {
     /// The most bytes in a piece: a power of two, so a multiple of the size of every element.
     let pieceByteCount: Int
+    /// The most bytes in a piece of a segment that wishes for more; a power of two.
+    let largest: Int
     /// How many pieces are in memory.
     let count: Int
 
     /// What a source may take to compute a piece, for each thread.
     static let scratchByteCount = 8 << 20
 
-    init(memory: Int, jobs: Int) {
+    init(memory: Int, jobs: Int, wish: Int = 0) {
         let room = max(memory - jobs * Self.scratchByteCount, memory / 2)
         var piece = 4 << 20
         while piece > 64 << 10, (jobs + 2) * piece > room { piece /= 2 }
         pieceByteCount = piece
+        while 2 * piece <= wish, (jobs + 2) * 2 * piece <= room { piece *= 2 }
+        largest = piece
         count = max(2, min(2 * jobs + 2, room / piece))
     }
 }

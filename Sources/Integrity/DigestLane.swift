@@ -34,11 +34,14 @@ public struct DigestLane: Sendable {
         public var range: Range<UInt64>
         /// The digests that are wanted.
         public var algorithms: Algorithms
+        /// How many bytes the source would like to be asked for at once; a hint.
+        public var pieceByteCount: Int
 
         /// Makes a segment.
-        public init(_ range: Range<UInt64>, _ algorithms: Algorithms) {
+        public init(_ range: Range<UInt64>, _ algorithms: Algorithms, pieceByteCount: Int = 0) {
             self.range = range
             self.algorithms = algorithms
+            self.pieceByteCount = pieceByteCount
         }
     }
 
@@ -97,13 +100,18 @@ public struct DigestLane: Sendable {
     }
 
     /// The parts to read, in order, with whether one may share a piece with its neighbours.
-    func part(_ number: Int, from position: UInt64) -> (range: Range<UInt64>, isSegment: Bool)? {
+    func part(_ number: Int, from position: UInt64) -> (range: Range<UInt64>, isSegment: Bool, wish: Int)? {
         guard number < segments.count else {
-            return coversGaps && position < source.byteCount ? (position..<source.byteCount, false) : nil
+            return coversGaps && position < source.byteCount ? (position..<source.byteCount, false, 0) : nil
         }
         let segment = segments[number].range
         return coversGaps && segment.lowerBound > position
-            ? (position..<segment.lowerBound, false) : (segment, true)
+            ? (position..<segment.lowerBound, false, 0) : (segment, true, segments[number].pieceByteCount)
+    }
+
+    /// The largest piece that a segment would like, of those that are larger than a usual piece.
+    var largestWish: Int {
+        segments.reduce(0) { max($0, min($1.pieceByteCount, Int(clamping: $1.range.count))) }
     }
 }
 

@@ -1,10 +1,14 @@
 /// Cuts a lane into pieces, one at a time.
 ///
 /// Small segments share a piece, large ones are cut at multiples from
-/// their own start, so that no piece splits an element. Holes that nobody wants are left out.
+/// their own start, so that no piece splits an element. Holes that nobody wants are left out. A large segment that
+/// wishes for larger pieces gets them.
 package struct PieceCursor: Sequence, IteratorProtocol {
     private let lane: DigestLane
-    private let limit: UInt64
+    private let usual: UInt64
+    private let largest: UInt64
+    /// The most bytes in a piece of the current part.
+    private var limit: UInt64
     /// What is laid out and not cut off yet.
     private var start: UInt64
     private var end: UInt64
@@ -13,10 +17,14 @@ package struct PieceCursor: Sequence, IteratorProtocol {
     private var position: UInt64
     private var nextSegment = 0
 
-    /// - Parameter pieceByteCount: the most bytes in a piece; a multiple of the size of every element.
-    package init(_ lane: DigestLane, pieceByteCount: Int) {
+    /// - Parameters:
+    ///   - pieceByteCount: the most bytes in a piece; a multiple of the size of every element.
+    ///   - largest: the most bytes in a piece of a segment that wishes for more; at least as many.
+    package init(_ lane: DigestLane, pieceByteCount: Int, largest: Int = 0) {
         self.lane = lane
-        limit = UInt64(pieceByteCount)
+        usual = UInt64(pieceByteCount)
+        self.largest = UInt64(Swift.max(pieceByteCount, largest))
+        limit = usual
         start = lane.resumption?.position ?? 0
         end = start
         position = start
@@ -33,7 +41,7 @@ package struct PieceCursor: Sequence, IteratorProtocol {
                 start = part.lowerBound
                 end = start
             }
-            if part.upperBound - start <= limit {
+            if part.upperBound - start <= usual || (end == start && part.upperBound - start <= limit) {
                 // It still fits beside what is pending.
                 self.part = nil
                 end = part.upperBound
@@ -55,9 +63,10 @@ package struct PieceCursor: Sequence, IteratorProtocol {
 
     /// The next segment, or the gap before it or after the last.
     private mutating func nextPart() -> Range<UInt64>? {
-        guard let (range, isSegment) = lane.part(nextSegment, from: position) else { return nil }
+        guard let (range, isSegment, wish) = lane.part(nextSegment, from: position) else { return nil }
         if isSegment { nextSegment += 1 }
         position = Swift.max(position, range.upperBound)
+        limit = Swift.min(Swift.max(usual, UInt64(wish)), largest)
         return Swift.max(range.lowerBound, end)..<Swift.max(range.upperBound, end)
     }
 }

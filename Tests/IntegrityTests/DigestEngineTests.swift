@@ -155,6 +155,23 @@ struct DigestEngineTests {
         }
     }
 
+    @Test func `a segment that wishes for large pieces gets them where memory allows, the others do not`() {
+        let wish = 32 << 20
+        let lane = DigestLane(
+            source: RuleSource(byteCount: 200 << 20),
+            segments: [
+                .init(0..<50 << 20, .sha256), .init(50 << 20..<150 << 20, .sha256, pieceByteCount: wish),
+                .init(150 << 20..<200 << 20, .sha256),
+            ])
+        let large = PieceBudget(memory: 512_000_000, jobs: 2, wish: lane.largestWish)
+        let pieces = Array(PieceCursor(lane, pieceByteCount: large.pieceByteCount, largest: large.largest))
+        #expect(Set(pieces.map(\.count).prefix(12)) == [4 << 20])
+        #expect(pieces.filter { $0.count == wish }.count == 3)
+        #expect(pieces.reduce(0) { $0 + $1.count } == 200 << 20)
+        let small = PieceBudget(memory: 64 << 20, jobs: 2, wish: lane.largestWish)
+        #expect(small.largest < wish && small.count * small.largest <= 64 << 20)
+    }
+
     @Test func `a lane without a digest of the whole and without a sink reads its segments only`() {
         let lane = DigestLane(
             source: RuleSource(byteCount: 1 << 50),
