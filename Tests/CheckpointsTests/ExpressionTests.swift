@@ -1,0 +1,98 @@
+import Checkpoints
+import TensorCore
+import TestSupport
+import Testing
+
+@Suite struct ExpressionTests {
+    static func read(_ source: TensorSource, at offset: Int, count: Int) throws -> [UInt8] {
+        var buffer = [UInt8](repeating: 0xAA, count: count)
+        var span = buffer.mutableSpan
+        var raw = MutableRawSpan(_elements: &span)
+        try source.read(at: UInt64(offset), into: &raw)
+        return buffer
+    }
+
+    static func read(_ expression: TensorExpression) throws -> [UInt8] {
+        try read(expression.source, at: 0, count: Int(expression.byteCount))
+    }
+
+    @Test func `an expression is what its operations make of the elements, whole and in any pieces`() throws {
+        var random = SeededRandom(seed: 11)
+        for _ in 0..<3000 {
+            let tree = try ExpressionTree(depth: .random(in: 0...7, using: &random), using: &random)
+            let expected = try #require(tree.plain.bytes)
+            #expect(tree.lazy.shape == tree.plain.shape.map(UInt64.init))
+            #expect(tree.lazy.dtype == tree.plain.dtype)
+            #expect(tree.lazy.byteCount == UInt64(expected.count))
+            let whole = try Self.read(tree.lazy)
+            try #require(whole == expected, "\(tree.text)\n\(tree.lazy.source)")
+            // Pieces that take no notice of elements.
+            var start = 0
+            while start < expected.count {
+                let end = min(expected.count, start + .random(in: 1...100, using: &random))
+                let piece = try Self.read(tree.lazy.source, at: start, count: end - start)
+                try #require(piece == Array(expected[start..<end]), "\(start)..<\(end) of \(tree.text)")
+                start = end
+            }
+        }
+    }
+
+    @Test func `an expression reads nothing outside the extents that it names`() throws {
+        var random = SeededRandom(seed: 12)
+        for _ in 0..<1000 {
+            let tree = try ExpressionTree(depth: .random(in: 1...6, using: &random), using: &random)
+            _ = try Self.read(tree.lazy)
+            var named: [ObjectIdentifier: (source: RecordingSource, extents: [Extent])] = [:]
+            for extent in tree.lazy.source.extents {
+                let source = try #require(extent.source as? RecordingSource)
+                named[ObjectIdentifier(source), default: (source, [])].extents.append(extent)
+            }
+            for (source, extents) in named.values {
+                for read in source.reads {
+                    let isNamed = extents.contains {
+                        $0.offset <= read.lowerBound && read.upperBound <= $0.offset + $0.byteCount
+                    }
+                    try #require(isNamed, "\(read) of \(tree.text)")
+                }
+            }
+        }
+    }
+
+    @Test func `threads that read at once do not disturb each other`() throws {
+        var random = SeededRandom(seed: 13)
+        for _ in 0..<40 {
+            let tree = try ExpressionTree(depth: 6, using: &random)
+            let expected = try #require(tree.plain.bytes)
+            let wrong = Monitor(0)
+            let lazy = tree.lazy
+            Workers.run(count: 4) { thread in
+                var random = SeededRandom(seed: UInt64(thread))
+                for _ in 0..<20 where !expected.isEmpty {
+                    let start = Int.random(in: 0..<expected.count, using: &random)
+                    let end = Int.random(in: start...expected.count, using: &random)
+                    let piece = try? Self.read(lazy.source, at: start, count: end - start)
+                    if piece != Array(expected[start..<end]) { wrong.withLock { $0 += 1 } }
+                }
+            }
+            #expect(wrong.withLock { $0 } == 0, "\(tree.text)")
+        }
+    }
+
+    @Test(.enabled(if: Oracle.isAvailable))
+    func `expressions are what NumPy makes of the same operations`() throws {
+        var random = SeededRandom(seed: 14)
+        let directory = try TemporaryDirectory()
+        var lines: [String] = []
+        for _ in 0..<1500 {
+            let tree = try ExpressionTree(
+                depth: .random(in: 1...6, using: &random), dtypes: PlainTensor.floats,
+                casts: PlainTensor.floats, using: &random)
+            let hex = try Self.read(tree.lazy).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }
+            lines.append(
+                #"{"tree":\#(tree.text),"dtype":"\#(tree.lazy.dtype.name)","shape":\#(tree.lazy.shape),"#
+                    + #""hex":"\#(hex.joined())"}"#)
+        }
+        try directory.write("cases", lines.joined(separator: "\n"))
+        try Oracle.run("expressions.py", directory.file("cases"))
+    }
+}
