@@ -18,7 +18,7 @@ import Testing
 
     @Test func `an expression is what its operations make of the elements, whole and in any pieces`() throws {
         var random = SeededRandom(seed: 11)
-        for _ in 0..<3000 {
+        for _ in 0..<1000 {
             let tree = try ExpressionTree(depth: .random(in: 0...7, using: &random), using: &random)
             let expected = try #require(tree.plain.bytes)
             #expect(tree.lazy.shape == tree.plain.shape.map(UInt64.init))
@@ -39,7 +39,7 @@ import Testing
 
     @Test func `an expression reads nothing outside the extents that it names`() throws {
         var random = SeededRandom(seed: 12)
-        for _ in 0..<1000 {
+        for _ in 0..<500 {
             let tree = try ExpressionTree(depth: .random(in: 1...6, using: &random), using: &random)
             _ = try Self.read(tree.lazy)
             var named: [ObjectIdentifier: (source: RecordingSource, extents: [Extent])] = [:]
@@ -83,7 +83,7 @@ import Testing
         var random = SeededRandom(seed: 14)
         let directory = try TemporaryDirectory()
         var lines: [String] = []
-        for _ in 0..<1500 {
+        for _ in 0..<800 {
             let tree = try ExpressionTree(
                 depth: .random(in: 1...6, using: &random), dtypes: PlainTensor.floats,
                 casts: PlainTensor.floats, using: &random)
