@@ -114,7 +114,8 @@ public struct StridedView: Sendable {
         let ratio = UInt64(elementByteCount / width)
         return StridedView(
             storage: storage, elementByteCount: width, elementOffset: elementOffset * ratio,
-            shape: shape + [ratio], strides: strides.map { $0 * ratio } + [1])
+            // Strides of dimensions of one index may be anything.
+            shape: shape + [ratio], strides: strides.map { $0 &* ratio } + [1])
     }
 
     /// A dimension of what is walked.

@@ -21,7 +21,8 @@ struct ExpressionTree {
         let lead = Int.random(in: 0..<9, using: &random)
         let tail = Int.random(in: 0..<9, using: &random)
         let source = RecordingSource(
-            contents: [UInt8](repeating: 0xEE, count: lead) + bytes + [UInt8](repeating: 0xEE, count: tail))
+            contents: [UInt8](repeating: 0xEE, count: lead) + bytes + [UInt8](repeating: 0xEE, count: tail),
+            readCost: [1, 16, 64, 8192, 1 << 20].randomElement(using: &random) ?? 1)
         lazy = try TensorExpression(
             dtype: dtype, shape: shape.map(UInt64.init),
             source: .extent(

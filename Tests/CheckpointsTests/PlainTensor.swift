@@ -65,7 +65,9 @@ struct PlainTensor {
 
     private func strides() -> [Int] {
         var strides = [Int](repeating: 1, count: shape.count)
-        for axis in shape.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * shape[axis + 1] }
+        for axis in shape.indices.dropLast().reversed() {
+            strides[axis] = strides[axis + 1] * shape[axis + 1]
+        }
         return strides
     }
 
@@ -136,7 +138,8 @@ struct PlainTensor {
         let values = base.values.enumerated().map { position, value -> Float in
             var sum: Float = 0
             for index in 0..<rank {
-                let product = left[position / columns * rank + index] * right[index * columns + position % columns]
+                let product =
+                    left[position / columns * rank + index] * right[index * columns + position % columns]
                 sum += product
             }
             let update = scale * sum

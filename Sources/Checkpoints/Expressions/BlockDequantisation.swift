@@ -56,7 +56,8 @@ extension TensorExpression {
             scales.shape == zip(values.shape, block).map({ $0 / $1 + ($0 % $1 == 0 ? 0 : 1) })
         else {
             throw ExpressionError(
-                "scales of shape \(scales.shape) are not one for each block \(block) of shape \(values.shape)")
+                "scales of shape \(scales.shape) are not one for each block \(block) of shape \(values.shape)"
+            )
         }
         guard values.isReal, scales.isReal, dtype.isFloat, dtype.byteWidth != nil else {
             throw ExpressionError(
@@ -112,7 +113,8 @@ extension BlockDequantisation {
                 var target = span._mutatingExtracting(
                     part.elements.lowerBound - range.lowerBound..<part.elements.upperBound - range.lowerBound)
                 BlockScale.apply(
-                    scales.span.extracting(droppingFirst: part.firstScale - run.scales.lowerBound), to: &target,
+                    scales.span.extracting(droppingFirst: part.firstScale - run.scales.lowerBound),
+                    to: &target,
                     blockLength: rows.blockLength, phase: part.phase)
             }
             first = run.end

@@ -64,7 +64,8 @@ extension TensorExpression {
         }
         guard base.isReal, b.isReal, a.isReal, dtype.isFloat, dtype.byteWidth != nil else {
             throw ExpressionError(
-                "\(base.dtype.name), \(b.dtype.name) and \(a.dtype.name) do not make a matrix of \(dtype.name)")
+                "\(base.dtype.name), \(b.dtype.name) and \(a.dtype.name) do not make a matrix of \(dtype.name)"
+            )
         }
         guard try byteCount(dtype, base.shape) > 0 else { return TensorExpression(dtype, base.shape, .empty) }
         return TensorExpression(

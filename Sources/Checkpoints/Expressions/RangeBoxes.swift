@@ -36,7 +36,9 @@ struct RangeBoxes {
     init(counts: [Int]) {
         self.counts = counts
         var blocks = [Int](repeating: 1, count: counts.count)
-        for axis in counts.indices.dropLast().reversed() { blocks[axis] = blocks[axis + 1] * counts[axis + 1] }
+        for axis in counts.indices.dropLast().reversed() {
+            blocks[axis] = blocks[axis + 1] * counts[axis + 1]
+        }
         self.blocks = blocks
     }
 

@@ -20,10 +20,13 @@ extension StridedView {
     var efficientByteCount: Int {
         let axes = Self.coalesced(shape: shape, strides: strides)
         var inner = [Int](repeating: elementByteCount, count: axes.count)
-        for index in axes.indices.dropLast().reversed() { inner[index] = inner[index + 1] * axes[index + 1].count }
+        for index in axes.indices.dropLast().reversed() {
+            inner[index] = inner[index + 1] * axes[index + 1].count
+        }
         var result = 0
         var reach = 1
-        for index in axes.indices.sorted(by: { axes[$0].stride < axes[$1].stride }) where axes[index].stride > 0 {
+        for index in axes.indices.sorted(by: { axes[$0].stride < axes[$1].stride })
+        where axes[index].stride > 0 {
             let axis = axes[index]
             guard reach * elementByteCount < Self.efficientReadByteCount, axis.stride <= reach else { break }
             let wanted = (Self.efficientReadByteCount / elementByteCount + reach - 1) / reach

@@ -24,7 +24,9 @@ extension TensorExpression {
             var target = buffer._mutatingExtracting(
                 (wanted.lowerBound - range.lowerBound) * 4..<(wanted.upperBound - range.lowerBound) * 4)
             scratch.withBytes(count: count * bytes) { part in
-                if covered == wanted { return ElementCast.convert(part, from: dtype, to: .f32, into: &target) }
+                if covered == wanted {
+                    return ElementCast.convert(part, from: dtype, to: .f32, into: &target)
+                }
                 // Only at the ends of a range that splits a group.
                 let values = [UInt8](count: covered.count * 4) { values in
                     ElementCast.convert(part, from: dtype, to: .f32, into: &values)

@@ -3,7 +3,9 @@ internal import TensorCore
 extension TensorExpression {
     /// The elements whose indices lie in `range` along an axis.
     public func sliced(axis: Int, _ range: Range<UInt64>) throws(ExpressionError) -> TensorExpression {
-        guard shape.indices.contains(axis) else { throw ExpressionError("shape \(shape) has no axis \(axis)") }
+        guard shape.indices.contains(axis) else {
+            throw ExpressionError("shape \(shape) has no axis \(axis)")
+        }
         var ranges = shape.map { 0..<$0 }
         ranges[axis] = range
         return try sliced(ranges)
