@@ -101,7 +101,8 @@ let package = Package(
             name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore"],
             swiftSettings: settings),
         .testTarget(
-            name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore"], swiftSettings: settings),
+            name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [

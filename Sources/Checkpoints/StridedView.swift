@@ -74,12 +74,13 @@ public struct StridedView: Sendable {
         return strides
     }
 
-    /// The part of the storage between the first element and the last, or nil where there is none.
+    /// The storage, or the part of it between the first element and the last where that is no more than a part;
+    /// nil where there are no elements.
     var usedStorage: TensorSource? {
         if shape.contains(0) { return nil }
         let width = UInt64(elementByteCount)
         let last = zip(shape, strides).reduce(elementOffset) { $0 + ($1.0 - 1) * $1.1 }
-        return storage.part(elementOffset * width..<(last + 1) * width)
+        return storage.simplePart(elementOffset * width..<(last + 1) * width) ?? storage
     }
 
     /// The same elements in another shape of as many, or nil where no strides lead to them.
@@ -113,7 +114,8 @@ public struct StridedView: Sendable {
         let ratio = UInt64(elementByteCount / width)
         return StridedView(
             storage: storage, elementByteCount: width, elementOffset: elementOffset * ratio,
-            shape: shape + [ratio], strides: strides.map { $0 * ratio } + [1])
+            // Strides of dimensions of one index may be anything.
+            shape: shape + [ratio], strides: strides.map { $0 &* ratio } + [1])
     }
 
     /// A dimension of what is walked.

@@ -143,34 +143,40 @@ extension TensorSource {
         }
     }
 
-    /// The bytes in `range` of the result as a source of its own, without a node where one can be avoided.
+    /// The bytes in `range` of the result as a source of its own.
     ///
     /// The range must not split an element.
     func part(_ range: Range<UInt64>) -> TensorSource {
+        if let part = simplePart(range) { return part }
+        let count = range.upperBound - range.lowerBound
+        return .strided(
+            StridedView(
+                storage: self, elementByteCount: 1, elementOffset: range.lowerBound, shape: [count],
+                strides: [1]))
+    }
+
+    /// The same where that takes no node more than there are, else nil.
+    func simplePart(_ range: Range<UInt64>) -> TensorSource? {
         if range.isEmpty { return .empty }
         if range == 0..<byteCount { return self }
-        let count = UInt64(range.count)
+        let count = range.upperBound - range.lowerBound
         switch self {
         case .extent(let extent):
             return .extent(
                 Extent(source: extent.source, offset: extent.offset + range.lowerBound, byteCount: count))
-        case .byteSwapped(let inner, let width): return .byteSwapped(inner.part(range), width: width)
+        case .byteSwapped(let inner, let width):
+            return inner.simplePart(range).map { .byteSwapped($0, width: width) }
         case .signFlipped(let inner, let byte, let step) where range.isMultiple(of: step):
-            return .signFlipped(inner.part(range), byte: byte, every: step)
+            return inner.simplePart(range).map { .signFlipped($0, byte: byte, every: step) }
         case .filled(let pattern, _) where range.isMultiple(of: pattern.count):
             return .filled(pattern: pattern, byteCount: count)
         case .cast(let inner, let from, let to, let overflow) where range.isMultiple(of: granularity):
             let elements = UInt64(max(from.groupElementCount, to.groupElementCount))
             let bytes = elements / UInt64(from.groupElementCount) * UInt64(from.groupByteCount)
             let unit = UInt64(granularity)
-            return .cast(
-                inner.part(range.lowerBound / unit * bytes..<range.upperBound / unit * bytes), from: from,
-                to: to, overflow: overflow)
-        default:
-            return .strided(
-                StridedView(
-                    storage: self, elementByteCount: 1, elementOffset: range.lowerBound, shape: [count],
-                    strides: [1]))
+            let stored = range.lowerBound / unit * bytes..<range.upperBound / unit * bytes
+            return inner.simplePart(stored).map { .cast($0, from: from, to: to, overflow: overflow) }
+        default: return nil
         }
     }
 }

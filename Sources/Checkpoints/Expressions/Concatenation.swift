@@ -65,7 +65,8 @@ extension TensorExpression {
                 + "fit together")
     }
 
-    private func fillsBytes(from axis: Int) -> Bool { dtype.byteCount(of: Array(shape[axis...])) != nil }
+    /// Whether what stands at one index of the axes before `axis` is a whole number of bytes.
+    func fillsBytes(from axis: Int) -> Bool { dtype.byteCount(of: Array(shape[axis...])) != nil }
 
     /// The parts with those of nested concatenations in their places, and neighbours in a file as one.
     private static func joined(_ parts: [TensorExpression], axis: Int) -> [TensorExpression] {

@@ -13,7 +13,10 @@ extension StridedView {
         }
     }
 
-    /// The size of the smallest piece that is fetched in reads of a page or more.
+    /// The bytes from which on a read is worth its cost.
+    private static var efficientReadByteCount: Int { 2048 }
+
+    /// The size of the smallest piece that is fetched in such reads.
     var efficientByteCount: Int {
         let axes = Self.coalesced(shape: shape, strides: strides)
         var inner = [Int](repeating: elementByteCount, count: axes.count)
@@ -25,8 +28,8 @@ extension StridedView {
         for index in axes.indices.sorted(by: { axes[$0].stride < axes[$1].stride })
         where axes[index].stride > 0 {
             let axis = axes[index]
-            guard reach * elementByteCount < 4096, axis.stride <= reach else { break }
-            let wanted = (4096 / elementByteCount + reach - 1) / reach
+            guard reach * elementByteCount < Self.efficientReadByteCount, axis.stride <= reach else { break }
+            let wanted = (Self.efficientReadByteCount / elementByteCount + reach - 1) / reach
             let (bytes, overflow) = inner[index].multipliedReportingOverflow(by: min(axis.count, wanted))
             result = overflow ? .max : max(result, bytes)
             reach *= min(axis.count, wanted)

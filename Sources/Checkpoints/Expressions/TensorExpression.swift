@@ -121,7 +121,8 @@ extension TensorSource {
         if case .concatenated(let node) = self {
             var parts: [TensorExpression] = []
             for part in node.parts where part.dtype == from {
-                guard let cast = try? part.cast(to: to, overflow: overflow) else { return plain }
+                guard let cast = try? part.cast(to: to, overflow: overflow), cast.fillsBytes(from: node.axis)
+                else { return plain }
                 parts.append(cast)
             }
             return parts.count == node.parts.count
