@@ -17,6 +17,8 @@ public struct Exporter: Sendable {
     public var digests: DigestChoice
     /// Whether to go on with what an interrupted run of the same plan left.
     public var resuming = true
+    /// The least time and the fewest bytes between two records of a file's progress; nil for the engine's own.
+    var recordSpacing: (Duration, UInt64)?
     /// Called once, before bytes move, with the bytes of work that there are: those written and, where the source
     /// is digested or checked, those of the source.
     public var willWork: @Sendable (UInt64) -> Void = { _ in }
@@ -150,6 +152,7 @@ public struct Exporter: Sendable {
         var engine = DigestEngine(
             jobs: jobs, memory: memory, stopsAtFirstError: true, progress: progress, isCancelled: isCancelled)
         engine.counters = counters
+        if let recordSpacing { (engine.recordInterval, engine.recordByteCount) = recordSpacing }
         if let journal {
             engine.record = { (lane, progress) throws(IOError) in
                 try journal.record(lane: lane, progress)

@@ -24,8 +24,8 @@ public struct DigestEngine: Sendable {
     public var record: (@Sendable (_ lane: Int, _ progress: LaneProgress) throws(IOError) -> Void)?
 
     /// A lane's progress is recorded no more often than this, in time and in bytes.
-    var recordInterval = Duration.milliseconds(200)
-    var recordByteCount: UInt64 = 32 << 20
+    package var recordInterval = Duration.milliseconds(200)
+    package var recordByteCount: UInt64 = 32 << 20
 
     /// The memory that pieces may take where nothing is said: 512 MB.
     public static let defaultMemory = 512_000_000

@@ -106,7 +106,7 @@ struct EngineTests {
         var resumed = 0
         for limit in [0, 1, 9, 22, 45, 70, 90, 110, 130, 150] {
             let calls = Mutex(0)
-            let exporter = Exporter(
+            var exporter = Exporter(
                 tool: tool, jobs: 2, memory: 4 << 20, digests: digests,
                 isCancelled: {
                     calls.withLock {
@@ -114,6 +114,7 @@ struct EngineTests {
                         return $0 > limit
                     }
                 })
+            exporter.recordSpacing = (.zero, 1 << 20)
             do {
                 _ = try exporter.export(plan, to: target, replacing: false)
             } catch {
