@@ -60,8 +60,7 @@ public struct Exporter: Sendable {
     public func export(
         _ plan: ExportPlan, to destination: String, replacing: Bool
     ) throws(ConversionError) -> Result {
-        // What a run can go on with depends on the digests that it takes.
-        let digest = SHA256Digest.of(Array("\(plan.digest.hex) \(digests.rawValue)".utf8).span.bytesView)
+        let digest = runDigest(of: plan)
         let staging = try Staging(
             destination: destination, replacing: replacing, sources: plan.inputs.map(\.name),
             resuming: resuming ? digest : nil)
@@ -125,6 +124,14 @@ public struct Exporter: Sendable {
         _ plan: ExportPlan, destination: String, replacing: Bool
     ) throws(ConversionError) {
         try Staging.check(destination, replacing: replacing, sources: plan.inputs.map(\.name))
+    }
+
+    /// Identifies what a run can go on with: the plan, the very files that are read, unchanged in any way, and the
+    /// digests that are taken.
+    private func runDigest(of plan: ExportPlan) -> SHA256Digest {
+        var text = "\(plan.digest.hex) \(digests.rawValue)"
+        for input in plan.inputs { text += " " + input.identity.text }
+        return SHA256Digest.of(Array(text.utf8).span.bytesView)
     }
 
     private func makeLanes(for plan: ExportPlan, in staging: Staging) throws(IOError) -> ExportLanes {

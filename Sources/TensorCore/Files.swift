@@ -84,6 +84,11 @@ public struct FileIdentity: Sendable, Hashable {
     let changedSeconds: Int
     let changedNanoseconds: Int
 
+    /// All of it as text.
+    public var text: String {
+        "\(device):\(inode):\(size):\(modifiedSeconds).\(modifiedNanoseconds):\(changedSeconds).\(changedNanoseconds)"
+    }
+
     /// When the contents were last changed, in nanoseconds since 1970.
     public var modifiedNanosecondsTotal: Int64 {
         Int64(modifiedSeconds) &* 1_000_000_000 &+ Int64(modifiedNanoseconds)
