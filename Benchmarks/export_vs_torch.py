@@ -67,8 +67,15 @@ def contestants(artifact, source, work):
     torch_out, cp_out = work / "torch.safetensors", work / "copy"
     one_file = ["--max-shard-size", "1000GB", "--quiet"]
     python = [sys.executable, "-c", TORCH_CHILD, source, torch_out]
+    export = [artifact, "export", source, "-o", work / "out", *one_file]
+    sharded = export + ["--max-shard-size", "1GB"]
     return {
-        "artifact export": ([artifact, "export", source, "-o", work / "out", *one_file], work / "out"),
+        "artifact export": (export, work / "out"),
+        "  --digests files,tensors": ([*export, "--digests", "files,tensors"], work / "out"),
+        "  the same, 1 GB shards": ([*sharded, "--digests", "files,tensors"], work / "out"),
+        "  the same, --jobs 1": ([*export, "--digests", "files,tensors", "--jobs", "1"], work / "out"),
+        "  --digests none": ([*export, "--digests", "none"], work / "out"),
+        "  --dtype bf16": ([*export, "--dtype", "bf16"], work / "out"),
         "torch.load(mmap) + safetensors": ([*python, "mmap"], torch_out),
         "torch.load + safetensors": ([*python, "read"], torch_out),
         "cp": (["cp", source, cp_out], cp_out),
@@ -93,6 +100,28 @@ def same_result(entries, work):
     same = filecmp.cmp(ours, theirs, shallow=False)
     remove(work / "out"), remove(theirs)
     return same
+
+
+def memory_rates(size=1 << 30):
+    """Bytes a second of a copy in memory and of one SHA-256, on one core, the best of three."""
+    import hashlib
+
+    import numpy
+
+    source, target = numpy.ones(size, numpy.uint8), numpy.zeros(size, numpy.uint8)
+
+    def best(work):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        return size / min(times)
+
+    return {
+        "memcpy": best(lambda: numpy.copyto(target, source)),
+        "sha256": best(lambda: hashlib.sha256(source).digest()),
+    }
 
 
 def machine():
@@ -136,7 +165,7 @@ def table(summary):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--artifact", required=True, type=Path, help="a release build")
-    parser.add_argument("--size", default="2GB")
+    parser.add_argument("--size", default="4GB")
     parser.add_argument("--dtype", default="f32", choices=["f32", "f16", "bf16"])
     parser.add_argument("--tensors", default="201")
     parser.add_argument("--dir", type=Path, default=Path("/dev/shm"), help="a memory file system")
@@ -173,6 +202,11 @@ def main():
     finally:
         shutil.rmtree(work)
 
+    rates = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(HERE)!r}); "
+         "import json, export_vs_torch as b; print(json.dumps(b.memory_rates()))"],
+        capture_output=True, check=True, text=True)
+    report["bytes_per_second"] = rates = json.loads(rates.stdout)
     report["runs"] = runs
     report["median"] = summary = {
         name: {key: statistics.median(run[key] for run in rows) for key in rows[0]}
@@ -180,6 +214,14 @@ def main():
     }
     print("\n".join(table(summary)))
     print(f"same file as torch: {report['same_file_as_torch']}")
+    size, cores = report["checkpoint"]["bytes"], report["machine"]["cores"]
+    ceiling = min(rates["memcpy"], cores * rates["sha256"])
+    print(f"memcpy {rates['memcpy'] / 1e9:.2f} GB/s, SHA-256 {rates['sha256'] / 1e9:.2f} GB/s a core (hashlib); "
+          f"of min(memcpy, {cores} x SHA-256):")
+    for name, row in summary.items():
+        if name != "cp" and not name.startswith("sha") and "openssl" not in name:
+            print(f"{name:32}{size / row['wall_s'] / 1e9:9.2f} GB/s{size / row['wall_s'] / ceiling:8.0%}"
+                  f"{row['wall_s'] / summary['cp']['wall_s']:8.2f} x cp")
     if not options.no_save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"export-{report['date'][:10]}.json"

@@ -96,9 +96,12 @@ struct ExportReport {
         guard let result else {
             return "dry run: \(counted(tensorCount, "tensor")), \(size) would be written"
         }
+        let resumed =
+            result.resumedByteCount > 0
+            ? ", gone on from \(ByteSize.describe(result.resumedByteCount)) of an interrupted run" : ""
         let kept = result.replaced.map { "\nwhat stood there is now at \(escapedForDisplay($0))" } ?? ""
         return style.green("✓")
-            + " \(counted(tensorCount, "tensor")), \(size) in \(Clock.describe(seconds))\(kept)"
+            + " \(counted(tensorCount, "tensor")), \(size) in \(Clock.describe(seconds))\(resumed)\(kept)"
     }
 
     var json: JSONValue {
@@ -135,6 +138,9 @@ struct ExportReport {
         members.append(.init("transforms", .array(plan.effects.map(\.json))))
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
+        if let resumed = result?.resumedByteCount, resumed > 0 {
+            members.append(.init("resumed_nbytes", .integer(resumed)))
+        }
         if let replaced = result?.replaced { members.append(.init("replaced", .string(replaced))) }
         return .object(members)
     }
