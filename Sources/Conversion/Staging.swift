@@ -47,17 +47,10 @@ final class Staging: Sendable {
             resumption = earlier.journal
             return
         }
-        (shell, lock) = try inputOutput { () throws(IOError) in try Self.make(in: parent, prefix: prefix) }
-        resumption = nil
-        let content = path
-        try inputOutput { () throws(IOError) in
-            try FileSystem.create(Path.join(shell, Self.markerName), contents: [])
-            try FileSystem.createDirectory(content)
-            // An empty directory that is filled keeps its mode.
-            if try FileSystem.kind(of: destination) == .directory {
-                try FileSystem.copyMode(of: destination, to: content)
-            }
+        (shell, lock) = try inputOutput { () throws(IOError) in
+            try Self.make(in: parent, prefix: prefix, destination: destination)
         }
+        resumption = nil
     }
 
     /// The journal of this run, or that of the run which this one goes on with.
@@ -190,8 +183,10 @@ extension Staging {
             let digits = name.utf8.dropFirst(prefix.utf8.count)
             let path = Path.join(parent, name)
             guard digits.count == 8, digits.allSatisfy({ 0x30...0x39 ~= $0 || 0x61...0x66 ~= $0 }),
-                (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false)) == .file,
+                (try? FileSystem.kind(of: path, followingLinks: false)) == .directory,
                 let inside = try? FileSystem.names(in: path),
+                inside.isEmpty
+                    || (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false)) == .file,
                 inside.allSatisfy({ [markerName, contentName, journalName].contains($0) }),
                 let lock = try? FileSystem.Lock(directory: path)
             else { continue }
@@ -211,13 +206,29 @@ extension Staging {
         return kept
     }
 
-    private static func make(in parent: String, prefix: String) throws(IOError) -> (String, FileSystem.Lock) {
+    private static func make(
+        in parent: String, prefix: String, destination: String
+    ) throws(IOError) -> (String, FileSystem.Lock) {
         for _ in 0..<100 {
             let digits = String(UInt32.random(in: 0x1000_0000 ... .max), radix: 16)
             let path = Path.join(parent, prefix + digits)
             try FileSystem.createDirectory(path)
-            if let lock = try? FileSystem.Lock(directory: path), try FileSystem.kind(of: path) != nil {
+            do {
+                // Another run may have taken it for abandoned in the moment before it was locked.
+                guard let lock = try FileSystem.Lock(directory: path), try FileSystem.kind(of: path) != nil
+                else { continue }
+                try FileSystem.create(Path.join(path, markerName), contents: [])
+                let content = Path.join(path, contentName)
+                try FileSystem.createDirectory(content)
+                // An empty directory that is filled keeps its mode.
+                if try FileSystem.kind(of: destination) == .directory {
+                    try FileSystem.copyMode(of: destination, to: content)
+                }
                 return (path, lock)
+            } catch {
+                let isGone = (try? FileSystem.kind(of: path)) == .some(nil)
+                try? FileSystem.removeTree(path)
+                guard isGone else { throw error }
             }
         }
         throw IOError(.unreadable, path: parent, operation: "lock a directory in", detail: "tried 100 times")
