@@ -65,7 +65,7 @@ struct EngineOptions: ParsableArguments {
             isCancelled: isInterrupted)
         exporter.resuming = !noResume
         exporter.counters = progress.counters
-        exporter.willWork = { progress.expect($0) }
+        exporter.willWork = { progress.expect($0, done: $1) }
         return exporter
     }
 }

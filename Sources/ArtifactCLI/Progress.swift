@@ -63,7 +63,7 @@ final class Progress: Sendable {
     var elapsed: Double { (ContinuousClock.now - started).seconds }
 
     /// Sets the bytes of the whole work.
-    func expect(_ total: UInt64) { meter.expect(total) }
+    func expect(_ total: UInt64, done: UInt64 = 0) { meter.expect(total, done: done) }
 
     /// Notes bytes that are done.
     func advance(_ count: Int) {

@@ -25,8 +25,9 @@ extension ConversionError: CustomStringConvertible {
         case .io(let error): error.description
         case .destination(let text), .options(let text): text
         case .stopped(let error, let kept, let byteCount):
-            "\(error): the same command goes on from \(ByteSize.describe(byteCount)), which are kept in "
-                + "\(escapedForDisplay(kept)); with --no-resume it begins anew"
+            "\(error.code == .cancelled ? "interrupted" : error.description); \(ByteSize.describe(byteCount)) of "
+                + "the work are kept in \(escapedForDisplay(kept)): run the same command again to go on, or with "
+                + "--no-resume to begin anew"
         }
     }
 }

@@ -20,8 +20,8 @@ public struct Exporter: Sendable {
     /// The least time and the fewest bytes between two records of a file's progress; nil for the engine's own.
     var recordSpacing: (Duration, UInt64)?
     /// Called once, before bytes move, with the bytes of work that there are: those written and, where the source
-    /// is digested or checked, those of the source.
-    public var willWork: @Sendable (UInt64) -> Void = { _ in }
+    /// is digested or checked, those of the source; and how many of them an interrupted run has done.
+    public var willWork: @Sendable (_ byteCount: UInt64, _ done: UInt64) -> Void = { _, _ in }
     /// Called from any thread with bytes of work that are done.
     public var progress: @Sendable (Int) -> Void
     /// Asked often; true ends the export.
@@ -74,8 +74,7 @@ public struct Exporter: Sendable {
             let resumed = lanes.resumedByteCount
             try checkRoom(for: plan, less: resumed, at: staging.path)
             journal = try inputOutput { () throws(IOError) in try staging.openJournal(plan: digest) }
-            willWork(lanes.workByteCount + resumed)
-            progress(Int(clamping: resumed))
+            willWork(lanes.workByteCount + resumed, resumed)
             let manifest = try run(plan, lanes, journal: journal)
             try inputOutput { () throws(IOError) in
                 let path = Path.join(staging.path, Manifest.fileName)
@@ -108,7 +107,7 @@ public struct Exporter: Sendable {
         let lanes = try inputOutput { () throws(IOError) in
             try ExportLanes(plan, digests: digests, sink: sink)
         }
-        willWork(lanes.workByteCount)
+        willWork(lanes.workByteCount, 0)
         let manifest = try run(plan, lanes, journal: nil)
         try inputOutput { () throws(IOError) in
             let contents = manifest.encoded()

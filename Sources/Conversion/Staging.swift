@@ -186,7 +186,8 @@ extension Staging {
                 (try? FileSystem.kind(of: path, followingLinks: false)) == .directory,
                 let inside = try? FileSystem.names(in: path),
                 inside.isEmpty
-                    || (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false)) == .file,
+                    || (try? FileSystem.kind(of: Path.join(path, markerName), followingLinks: false))
+                        == .file,
                 inside.allSatisfy({ [markerName, contentName, journalName].contains($0) }),
                 let lock = try? FileSystem.Lock(directory: path)
             else { continue }

@@ -54,6 +54,8 @@ public final class ProgressMeter: Sendable {
         var phase = ProgressSnapshot.Phase.opening
         var done: UInt64 = 0
         var total: UInt64 = 0
+        /// What was done before the start.
+        var before: UInt64 = 0
         var end: ContinuousClock.Instant?
         /// From the last few seconds, the oldest first.
         var samples: [Sample]
@@ -77,10 +79,16 @@ public final class ProgressMeter: Sendable {
     }
 
     /// Sets the bytes of the whole work, which runs from here on.
-    public func expect(_ byteCount: UInt64) {
+    ///
+    /// - Parameters:
+    ///   - byteCount: all bytes.
+    ///   - done: those that an earlier run has done.
+    public func expect(_ byteCount: UInt64, done: UInt64 = 0) {
         let now = ContinuousClock.now
         state.withLock { state in
             state.total = byteCount
+            state.before = done
+            state.done += done
             state.phase = .running
             // The time before says nothing about the rate.
             state.samples = [Sample(time: now, byteCount: state.done)]
@@ -121,7 +129,7 @@ public final class ProgressMeter: Sendable {
             let elapsed = (now - start).seconds
             var phase = state.phase
             if phase == .running, state.total > 0, state.done >= state.total { phase = .finishing }
-            var rate = elapsed > 0 ? Double(state.done) / elapsed : 0
+            var rate = elapsed > 0 ? Double(state.done - state.before) / elapsed : 0
             if state.end == nil, let oldest = state.samples.first {
                 let span = (now - oldest.time).seconds
                 rate = span > 0 ? Double(state.done - oldest.byteCount) / span : 0
