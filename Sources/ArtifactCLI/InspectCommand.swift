@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import CheckpointFormats
 internal import Checkpoints
 internal import Conversion
+internal import Integrity
 internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore

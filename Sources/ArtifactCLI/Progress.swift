@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Conversion
 internal import Glibc
+internal import Integrity
 internal import StrictJSON
 internal import TensorCore
 

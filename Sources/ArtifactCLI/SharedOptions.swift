@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Integrity
 internal import SafeTensors
 internal import TensorCore
 

@@ -1,4 +1,5 @@
 internal import Conversion
+internal import Integrity
 internal import StrictJSON
 internal import TensorCore
 

@@ -75,7 +75,7 @@ class Kills:
         """An uninterrupted export, and how long one takes."""
         path = self.source + ".whole"
         started = time.monotonic()
-        self.complete(path)
+        self.report = self.complete(path)
         self.seconds = time.monotonic() - started
         check_manifest(path)
         self.whole = path
@@ -93,7 +93,7 @@ class Kills:
             assert same(self.out, self.whole), "the destination is half made"
             shutil.rmtree(self.out)
         report = self.complete(self.out)
-        kept = report.get("resumed_nbytes", 0)
+        kept = self.report["summary"]["bytes_written"] - report["summary"]["bytes_written"]
         self.resumed += kept > 0
         self.kept_bytes.append(kept)
         assert same(self.out, self.whole), "the result is another one"
@@ -128,7 +128,7 @@ def main():
         for number in range(options.count):
             runs[number % len(runs)].kill()
         for run in runs:
-            print("%s: %d killed, %d had ended, %d resumed, bytes not done again: median %d of %d; %.2f s a run" % (
+            print("%s: %d killed, %d had ended, %d resumed, bytes not written again: median %d of %d; %.2f s a run" % (
                 os.path.basename(run.source), run.killed, run.ended, run.resumed,
                 statistics.median(run.kept_bytes or [0]), os.path.getsize(run.source), run.seconds))
         print("%d kills in %.0f s, every result right" % (options.count, time.monotonic() - started))

@@ -49,23 +49,18 @@ public struct RunSummary: Sendable, Equatable {
 
     /// The kernel's high-water mark of this program; `ru_maxrss` would keep that of the one that started it.
     private static var peakByteCount: UInt64 {
-        let line = (try? FileSystem.lines(ofSystemFile: "/proc/self/status"))?.first {
-            $0.hasPrefix("VmHWM:")
-        }
+        let line = statusLines.first { $0.hasPrefix("VmHWM:") }
         let kilobytes = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
         return (kilobytes.flatMap { UInt64($0) } ?? UInt64(usage.ru_maxrss)) * 1024
     }
-}
 
-extension FileSystem {
-    /// The lines of a file of the kernel's, whose size is not known beforehand.
-    fileprivate static func lines(ofSystemFile path: String) throws(IOError) -> [Substring] {
-        let fd = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard fd >= 0 else { throw .system("open", path) }
+    /// What the kernel says about this process, none where it does not.
+    private static var statusLines: [Substring] {
+        let fd = unsafe open("/proc/self/status", O_RDONLY | O_CLOEXEC)
+        guard fd >= 0 else { return [] }
         defer { close(fd) }
         var bytes = [UInt8](repeating: 0, count: 16384)
         let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(fd, $0.baseAddress, $0.count) }
-        guard count >= 0 else { throw .system("read", path) }
-        return String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")
+        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n")
     }
 }

@@ -1,3 +1,5 @@
+internal import TensorCore
+
 /// How far a long piece of work is: the one value that every display of progress shows.
 public struct ProgressSnapshot: Sendable, Equatable {
     /// What the work is at.
