@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Conversion
 internal import Pipelines
 internal import StrictJSON
+internal import Integrity
 internal import TensorCore
 
 struct Run: ParsableCommand {

@@ -45,7 +45,7 @@ struct RepositoryTests {
     {
         let files = try imports(of: target)
         #expect(!files.isEmpty)
-        let allowed = ["Glibc", "Synchronization", "CSystem", "CKernels", "TensorCore", "StrictJSON"]
+        let allowed = ["Glibc", "CSystem", "CKernels", "TensorCore", "StrictJSON"]
         for (file, modules) in files {
             #expect(modules.allSatisfy { allowed.contains($0) }, "\(target)/\(file): \(modules)")
         }
