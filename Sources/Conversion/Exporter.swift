@@ -89,7 +89,7 @@ public struct Exporter: Sendable {
             return Result(manifest: manifest, replaced: replaced, resumedByteCount: resumed)
         } catch {
             let kept = journal?.recordedByteCount ?? 0
-            if kept > 0, case .io(let cause) = error, cause.isWorthAnotherTry {
+            if kept > 0, staging.isResumable, case .io(let cause) = error, cause.isWorthAnotherTry {
                 throw .stopped(cause, kept: staging.shell, byteCount: kept)
             }
             // Whatever is in the sibling at any time is ours.

@@ -59,8 +59,22 @@ final class Staging: Sendable {
         return try Journal(creating: journalPath, plan: plan)
     }
 
+    /// Whether the next run can go on with what is there.
+    var isResumable: Bool {
+        (try? FileSystem.kind(of: journalPath)) == .file && (try? FileSystem.kind(of: path)) == .directory
+    }
+
     /// Removes what was built.
-    func discard() { try? FileSystem.removeTree(shell) }
+    func discard() { Self.remove(shell) }
+
+    /// Removes a sibling: first the journal, which would be believed, last the marker, so that a removal that is
+    /// cut short can be taken up again.
+    private static func remove(_ shell: String) {
+        for name in [journalName, contentName] {
+            guard (try? FileSystem.removeTree(Path.join(shell, name))) != nil else { return }
+        }
+        try? FileSystem.removeTree(shell)
+    }
 
     /// Puts the result in its place.
     ///
@@ -96,6 +110,9 @@ final class Staging: Sendable {
 
     /// Swaps the result with an earlier export, which goes with the sibling.
     private func exchangeAndDelete() throws(IOError) -> String? {
+        // What stands under the sibling's name after the swap is not what the journal tells of.
+        try FileSystem.removeTree(journalPath)
+        try FileSystem.synchronizeDirectory(shell)
         if try FileSystem.exchange(path, destination) { return nil }
         return try moveAsideAndReplace()
     }
@@ -198,10 +215,7 @@ extension Staging {
                 kept = (path, lock, journal)
                 continue
             }
-            // The marker goes last: a removal that is cut short can be taken up again.
-            try? FileSystem.removeTree(Path.join(path, journalName))
-            try? FileSystem.removeTree(Path.join(path, contentName))
-            try? FileSystem.removeTree(path)
+            remove(path)
             _ = lock
         }
         return kept
