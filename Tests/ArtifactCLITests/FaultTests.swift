@@ -105,6 +105,34 @@ struct FaultTests {
         }
     }
 
+    @Test
+    func `killed while it replaces a model of equal size, the next run does not take the old bytes for new`()
+        throws
+    {
+        // Both are of one size; only a few names differ.
+        func replace(faults: String) throws -> ProcessResult {
+            try run(
+                Repository.command, ["export", model, "-o", out, "-q", "--force", "--dtype", "bf16"],
+                environment: ["LD_PRELOAD": layer, "FAULTS": faults, "FAULTS_PATH": directory.path])
+        }
+        let other = directory.file("other")
+        let renamed = try artifact(
+            "export", model, "-o", other, "-q", "--dtype", "bf16", "--rename", "s/layers.0/layers.9/")
+        #expect(renamed.exitCode == 0)
+        let right = directory.file("right")
+        #expect(try artifact("export", model, "-o", right, "-q", "--dtype", "bf16").exitCode == 0)
+        for kind in ["rename", "unlink"] {
+            for number in 1...4 {
+                try? FileManager.default.removeItem(atPath: out)
+                try FileManager.default.copyItem(atPath: other, toPath: out)
+                _ = try replace(faults: "\(kind):\(number):KILLAFTER")
+                let next = try replace(faults: "")
+                #expect(next.exitCode == 0, "\(kind) \(number): \(next.errors)")
+                #expect(FileManager.default.contentsEqual(atPath: out, andPath: right), "\(kind) \(number)")
+            }
+        }
+    }
+
     @Test(arguments: ["TRUNCATE", "APPEND", "REWRITE"])
     func `a source that changes while it is read is refused by name`(change: String) throws {
         let numbers = try numbers(of: "pread", count: 8)
