@@ -109,13 +109,15 @@ extension TensorExpression {
             throw ExpressionError("\(dtype.name) is not converted to \(target.name)")
         }
         _ = try Self.byteCount(target, shape)
-        return TensorExpression(target, shape, source.cast(from: dtype, to: target, overflow))
+        return TensorExpression(target, shape, source.converted(from: dtype, to: target, overflow: overflow))
     }
 }
 
 extension TensorSource {
     /// The elements converted, below views and concatenations where that can be.
-    fileprivate func cast(from: DType, to: DType, _ overflow: Overflow) -> TensorSource {
+    ///
+    /// The dtypes must be ones that ``ElementCast`` converts, and the result must fill whole bytes.
+    public func converted(from: DType, to: DType, overflow: Overflow = .special) -> TensorSource {
         let plain = TensorSource.cast(self, from: from, to: to, overflow: overflow)
         if byteCount == 0 { return .empty }
         if case .concatenated(let node) = self {
