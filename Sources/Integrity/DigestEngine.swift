@@ -165,7 +165,7 @@ struct PieceBudget: Sendable {
     let count: Int
 
     /// What a source may take to compute a piece, for each thread.
-    static let scratchByteCount = 8 << 20
+    static let scratchByteCount = 16 << 20
 
     init(memory: Int, jobs: Int, wish: Int = 0) {
         let room = max(memory - jobs * Self.scratchByteCount, memory / 2)

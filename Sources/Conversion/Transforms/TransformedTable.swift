@@ -206,7 +206,7 @@ extension TransformedTable {
     private static func castSource(
         _ source: TensorSource, from: DType, to: DType, overflow: Overflow
     ) -> TensorSource {
-        .cast(source, from: from, to: to, overflow: overflow)
+        source.converted(from: from, to: to, overflow: overflow)
     }
 
     fileprivate static func written(_ row: Row) -> TensorRecord {
