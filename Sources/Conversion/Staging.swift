@@ -61,13 +61,24 @@ final class Staging: Sendable {
     }
 
     /// The journal of this run, or that of the run which this one goes on with.
-    func openJournal(plan: SHA256Digest) throws(IOError) -> Journal {
-        if let resumption { return try Journal(resuming: journalPath, resumption) }
+    ///
+    /// - Parameter lanes: what is gone on with of the latter, by number.
+    func openJournal(plan: SHA256Digest, lanes: [Int: LaneProgress]) throws(IOError) -> Journal {
+        if let resumption {
+            return try Journal(resuming: journalPath, byteCount: resumption.byteCount, lanes: lanes)
+        }
         return try Journal(creating: journalPath, plan: plan)
     }
 
+    /// Removes what is in the content and has none of these names.
+    func removeContent(but names: Set<ByteKey>) throws(IOError) {
+        for name in try FileSystem.names(in: path) where !names.contains(ByteKey(name)) {
+            try FileSystem.removeTree(Path.join(path, name))
+        }
+    }
+
     /// Removes what was built.
-    func discard() { try? FileSystem.removeTree(shell) }
+    func discard() { Self.remove(shell) }
 
     /// Puts the result in its place.
     ///
@@ -103,6 +114,9 @@ final class Staging: Sendable {
 
     /// Swaps the result with an earlier export, which goes with the sibling.
     private func exchangeAndDelete() throws(IOError) -> String? {
+        // From here on the content may be what was replaced, and that is nothing to go on with.
+        try FileSystem.removeTree(journalPath)
+        try FileSystem.synchronizeDirectory(shell)
         if try FileSystem.exchange(path, destination) { return nil }
         return try moveAsideAndReplace()
     }
@@ -195,20 +209,31 @@ extension Staging {
                 inside.allSatisfy({ [markerName, contentName, journalName].contains($0) }),
                 let lock = try? FileSystem.Lock(directory: path)
             else { continue }
-            if kept == nil, let plan, inside.contains(contentName),
-                let journal = Journal.read(Path.join(path, journalName)),
-                journal.plan == plan
-            {
+            if kept == nil, let plan, let journal = readJournal(in: path), journal.plan == plan {
                 kept = (path, lock, journal)
                 continue
             }
-            // The marker goes last: a removal that is cut short can be taken up again.
-            try? FileSystem.removeTree(Path.join(path, journalName))
-            try? FileSystem.removeTree(Path.join(path, contentName))
-            try? FileSystem.removeTree(path)
+            remove(path)
             _ = lock
         }
         return kept
+    }
+
+    /// The journal of a sibling that can be gone on with: what it speaks of is there, and is this user's own.
+    private static func readJournal(in shell: String) -> Journal.Contents? {
+        let journal = Path.join(shell, journalName)
+        guard FileSystem.isOwn(shell, .directory), FileSystem.isOwn(journal, .file),
+            FileSystem.isOwn(Path.join(shell, contentName), .directory)
+        else { return nil }
+        return Journal.read(journal)
+    }
+
+    /// Removes a sibling, the marker last: a removal that is cut short can be taken up again.
+    private static func remove(_ shell: String) {
+        for name in [journalName, contentName] {
+            guard (try? FileSystem.removeTree(Path.join(shell, name))) != nil else { return }
+        }
+        try? FileSystem.removeTree(shell)
     }
 
     private static func make(in parent: String, prefix: String) throws(IOError) -> (String, FileSystem.Lock) {

@@ -23,11 +23,15 @@ struct FaultTests {
         try FileManager.default.copyItem(atPath: sample, toPath: model)
     }
 
-    private func export(to path: String? = nil, faults: String, log: String? = nil) throws -> ProcessResult {
+    private func export(
+        to path: String? = nil, faults: String, log: String? = nil, force: Bool = false
+    ) throws -> ProcessResult {
         var environment = ["LD_PRELOAD": layer, "FAULTS": faults, "FAULTS_PATH": directory.path]
         environment["FAULTS_LOG"] = log
         return try run(
-            Repository.command, ["export", model, "-o", path ?? out, "--quiet", "--jobs", "1"],
+            Repository.command,
+            ["export", model, "-o", path ?? out, "--quiet", "--jobs", "1"]
+                + (force ? ["--force"] : []),
             environment: environment)
     }
 
@@ -103,6 +107,24 @@ struct FaultTests {
             #expect(!FileManager.default.fileExists(atPath: out) || isWhole(), "\(rule)")
             try checkNextRun(rule)
         }
+    }
+
+    @Test func `killed when it has taken an older export's place, what it replaced is not gone on with`()
+        throws
+    {
+        let config = model + "/config.json"
+        let contents = try bytes(of: config)
+        // Of the same size, as the weights are that come from further training.
+        let older = String(decoding: contents, as: UTF8.self).replacingOccurrences(of: "llama", with: "lamma")
+        try #require(older.utf8.count == contents.count && !older.utf8.elementsEqual(contents))
+        try Data(older.utf8).write(to: URL(fileURLWithPath: config))
+        try #require(try export(faults: "").exitCode == 0 && !isWhole())
+        try Data(contents).write(to: URL(fileURLWithPath: config))
+        let killed = try export(faults: "rename:2:KILLAFTER", force: true)
+        #expect(killed.exitCode == -9 && isWhole(), "\(killed.errors)")
+        let next = try export(faults: "", force: true)
+        #expect(next.exitCode == 0 && isWhole(), "\(next.errors)")
+        #expect(try names() == ["model", "out", "whole"])
     }
 
     @Test(arguments: ["TRUNCATE", "APPEND", "REWRITE"])
