@@ -73,9 +73,12 @@ struct Export: ParsableCommand {
             if output.json { Terminal.print(json: error.json) }
             throw Exit(error)
         }
-        let planned = try Export.parse(file.arguments + ["--output", destination.output])
-        guard planned.plan == nil, let source = planned.source else {
-            throw Exit(code: 1, message: "\(escapedForDisplay(path)): the plan names no source")
+        // Whatever does not lead to an export, such as --help, is a fault of the plan.
+        guard let planned = try? Export.parse(file.arguments + ["--output", destination.output]),
+            planned.plan == nil, let source = planned.source
+        else {
+            throw Exit(
+                code: 1, message: "\(escapedForDisplay(path)): its arguments are not those of an export")
         }
         var run = try planned.exportRun(of: source)
         run.expectation = file

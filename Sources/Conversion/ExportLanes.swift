@@ -134,11 +134,23 @@ extension ExportLanes {
         }
     }
 
+    /// How far the lanes that go on have come, by number.
+    var resumptions: [Int: LaneProgress] {
+        var result: [Int: LaneProgress] = [:]
+        for (number, lane) in lanes.enumerated() { result[number] = lane.resumption }
+        return result
+    }
+
     /// The bytes of work that there are to do.
     var workByteCount: UInt64 { lanes.reduce(0) { $0 + $1.workByteCount } }
 
     /// The bytes of work that an earlier run did.
     var resumedByteCount: UInt64 { lanes.reduce(0) { $0 + ($1.resumption?.position ?? 0) } }
+
+    /// The bytes that an earlier run wrote.
+    var writtenByteCount: UInt64 {
+        lanes.reduce(0) { $0 + ($1.sink == nil ? 0 : $1.resumption?.position ?? 0) }
+    }
 
     /// The manifest, after a look that the source is what its own checksums say.
     func manifest(

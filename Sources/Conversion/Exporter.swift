@@ -1,4 +1,5 @@
 internal import Checkpoints
+internal import Glibc
 public import Integrity
 internal import StrictJSON
 public import TensorCore
@@ -72,8 +73,10 @@ public struct Exporter: Sendable {
                 lanes.resume(earlier) { (sinks[$0] as? OutputFile)?.existingByteCount }
             }
             let resumed = lanes.resumedByteCount
-            try checkRoom(for: plan, less: resumed, at: staging.path)
-            journal = try inputOutput { () throws(IOError) in try staging.openJournal(plan: digest) }
+            try checkRoom(for: plan, less: lanes.writtenByteCount, at: staging.path)
+            journal = try inputOutput { () throws(IOError) in
+                try staging.openJournal(plan: digest, lanes: lanes.resumptions)
+            }
             willWork(lanes.workByteCount + resumed, resumed)
             let manifest = try run(plan, lanes, journal: journal)
             try inputOutput { () throws(IOError) in
@@ -88,7 +91,7 @@ public struct Exporter: Sendable {
             }
             return Result(manifest: manifest, replaced: replaced, resumedByteCount: resumed)
         } catch {
-            let kept = journal?.recordedByteCount ?? 0
+            let kept = journal?.recordedByteCount ?? staging.resumption?.recordedByteCount ?? 0
             if kept > 0, staging.isResumable, case .io(let cause) = error, cause.isWorthAnotherTry {
                 throw .stopped(cause, kept: staging.shell, byteCount: kept)
             }
@@ -125,19 +128,24 @@ public struct Exporter: Sendable {
         try Staging.check(destination, replacing: replacing, sources: plan.inputs.map(\.name))
     }
 
-    /// Identifies what a run can go on with: the plan, the very files that are read, unchanged in any way, and the
-    /// digests that are taken.
+    /// Identifies what a run can go on with: the plan, the very files that are read, unchanged in any way, the
+    /// digests that are taken, and the version that converts.
     private func runDigest(of plan: ExportPlan) -> SHA256Digest {
-        var text = "\(plan.digest.hex) \(digests.rawValue)"
+        var text = "\(tool.name) \(tool.version) \(plan.digest.hex) \(digests.rawValue)"
         for input in plan.inputs { text += " " + input.identity.text }
         return SHA256Digest.of(Array(text.utf8).span.bytesView)
     }
 
     private func makeLanes(for plan: ExportPlan, in staging: Staging) throws(IOError) -> ExportLanes {
-        try ExportLanes(plan, digests: digests) { (name, byteCount) throws(IOError) in
+        if staging.resumption != nil {
+            try staging.removeContent(but: Set(plan.outputs.map { ByteKey($0.path) }))
+        }
+        return try ExportLanes(plan, digests: digests) { (name, byteCount) throws(IOError) in
             let path = Path.join(staging.path, name)
             guard staging.resumption != nil else { return try OutputFile(creating: path) }
-            return try OutputFile(resuming: path)
+            let file = try OutputFile(resuming: path)
+            if let there = file.existingByteCount, there > byteCount { try file.truncate(to: byteCount) }
+            return file
         }
     }
 
@@ -148,7 +156,7 @@ public struct Exporter: Sendable {
         guard let free = FileSystem.availableByteCount(at: path), free < needed else { return }
         throw .io(
             IOError(
-                .unreadable, path: path, operation: "write to",
+                .system, path: path, operation: "write to", errno: ENOSPC,
                 detail: "\(ByteSize.describe(needed)) are needed and \(ByteSize.describe(free)) are free"))
     }
 

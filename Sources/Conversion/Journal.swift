@@ -6,7 +6,7 @@ internal import TensorCore
 ///
 /// A text file of lines that only grows. Each line begins with the CRC-32 of the rest, so that a line which was
 /// cut short, and all after it, count as not written. The first line names the plan; each of the others says how
-/// far a lane has come, with the digests that ended since the line before.
+/// far a lane has come, with the digests that ended after those of the lines before which still count.
 final class Journal: Sendable {
     private struct State {
         var offset: UInt64
@@ -29,13 +29,15 @@ final class Journal: Sendable {
     }
 
     /// Goes on with a journal that was read.
-    init(resuming path: String, _ contents: Contents) throws(IOError) {
+    ///
+    /// - Parameter lanes: what is gone on with; the others begin anew.
+    init(resuming path: String, byteCount: UInt64, lanes: [Int: LaneProgress]) throws(IOError) {
         file = try OutputFile(resuming: path)
-        try file.truncate(to: contents.byteCount)
+        try file.truncate(to: byteCount)
         state = Monitor(
             State(
-                offset: contents.byteCount, written: contents.lanes.mapValues(\.finished.count),
-                positions: contents.lanes.mapValues(\.position)))
+                offset: byteCount, written: lanes.mapValues(\.finished.count),
+                positions: lanes.mapValues(\.position)))
     }
 
     /// Adds how far a lane has come, and brings it to stable storage.
@@ -49,7 +51,8 @@ final class Journal: Sendable {
         let line = JSONValue.object([
             .init("lane", .integer(lane)), .init("position", .integer(progress.position)),
             .init("whole", .string(progress.whole.text)), .init("part", .string(progress.part.text)),
-            .init("crc32", .integer(progress.crc32)), .init("finished", .array(new)),
+            .init("crc32", .integer(progress.crc32)), .init("after", .integer(known)),
+            .init("finished", .array(new)),
         ])
         try append(line, digests: (lane, progress.finished.count))
         state.withLock { $0.positions[lane] = progress.position }
@@ -81,6 +84,11 @@ extension Journal {
         var lanes: [Int: LaneProgress] = [:]
         /// The bytes up to the last line that is whole.
         var byteCount: UInt64 = 0
+
+        /// The bytes of work that were done, as the journal has it.
+        var recordedByteCount: UInt64 {
+            lanes.values.reduce(0) { $0 + min($1.position, .max - $0) }
+        }
     }
 
     /// Far more than the journal of the largest model has.
@@ -124,9 +132,12 @@ extension Journal.Contents {
             let whole = value["whole"]?.string.flatMap({ SHA256State(text: $0) }),
             let part = value["part"]?.string.flatMap({ SHA256State(text: $0) }),
             let crc = value["crc32"]?.uint64.flatMap({ UInt32(exactly: $0) }),
-            case .array(let finished)? = value["finished"]
+            let known = value["after"]?.uint64, case .array(let finished)? = value["finished"]
         else { return false }
         var progress = lanes[lane] ?? LaneProgress()
+        guard known <= progress.finished.count else { return false }
+        // A lane that had to begin anew takes back what was said of it before.
+        progress.finished.removeSubrange(Int(known)...)
         progress.position = position
         progress.whole = whole
         progress.part = part

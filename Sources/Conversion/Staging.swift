@@ -54,14 +54,25 @@ final class Staging: Sendable {
     }
 
     /// The journal of this run, or that of the run which this one goes on with.
-    func openJournal(plan: SHA256Digest) throws(IOError) -> Journal {
-        if let resumption { return try Journal(resuming: journalPath, resumption) }
+    ///
+    /// - Parameter lanes: what is gone on with of the latter, by number.
+    func openJournal(plan: SHA256Digest, lanes: [Int: LaneProgress]) throws(IOError) -> Journal {
+        if let resumption {
+            return try Journal(resuming: journalPath, byteCount: resumption.byteCount, lanes: lanes)
+        }
         return try Journal(creating: journalPath, plan: plan)
     }
 
     /// Whether the next run can go on with what is there.
     var isResumable: Bool {
         (try? FileSystem.kind(of: journalPath)) == .file && (try? FileSystem.kind(of: path)) == .directory
+    }
+
+    /// Removes what is in the content and has none of these names.
+    func removeContent(but names: Set<ByteKey>) throws(IOError) {
+        for name in try FileSystem.names(in: path) where !names.contains(ByteKey(name)) {
+            try FileSystem.removeTree(Path.join(path, name))
+        }
     }
 
     /// Removes what was built.
@@ -208,10 +219,7 @@ extension Staging {
                 inside.allSatisfy({ [markerName, contentName, journalName].contains($0) }),
                 let lock = try? FileSystem.Lock(directory: path)
             else { continue }
-            if kept == nil, let plan, inside.contains(contentName),
-                let journal = Journal.read(Path.join(path, journalName)),
-                journal.plan == plan
-            {
+            if kept == nil, let plan, let journal = readJournal(in: path), journal.plan == plan {
                 kept = (path, lock, journal)
                 continue
             }
@@ -219,6 +227,15 @@ extension Staging {
             _ = lock
         }
         return kept
+    }
+
+    /// The journal of a sibling that can be gone on with: what it speaks of is there, and is this user's own.
+    private static func readJournal(in shell: String) -> Journal.Contents? {
+        let journal = Path.join(shell, journalName)
+        guard FileSystem.isOwn(shell, .directory), FileSystem.isOwn(journal, .file),
+            FileSystem.isOwn(Path.join(shell, contentName), .directory)
+        else { return nil }
+        return Journal.read(journal)
     }
 
     private static func make(

@@ -26,6 +26,13 @@ public enum FileSystem {
         }
     }
 
+    /// Whether `path` itself, no link to it, is of this kind and belongs to this user.
+    public static func isOwn(_ path: String, _ kind: Kind) -> Bool {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0, status.st_uid == geteuid() else { return false }
+        return (try? Self.kind(of: path, followingLinks: false)) == kind
+    }
+
     /// The names in a directory in byte order, without `.` and `..`.
     public static func names(in directory: String) throws(IOError) -> [String] {
         guard let stream = unsafe opendir(directory) else { throw .system("list", directory) }

@@ -132,7 +132,13 @@ public final class OutputFile: ByteSink {
     }
 
     /// Opens a file that an interrupted run began, to go on with it; creates it where it is not there.
+    ///
+    /// What is no regular file, or has a second name, is removed first.
     public init(resuming path: String) throws(IOError) {
+        var status = stat()
+        if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG || status.st_nlink > 1 {
+            try FileSystem.removeTree(path)
+        }
         let fd = unsafe open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o666)
         guard fd >= 0 else { throw .system("open for writing", path) }
         self.path = path

@@ -65,7 +65,8 @@ extension IOError: CustomStringConvertible {
                 case EMFILE, ENFILE: ": raise the limit of open files (ulimit -n)"
                 default: ""
                 }
-            return "cannot \(operation) \(place): \(unsafe String(cString: strerror(errno)))\(advice)"
+            let more = detail.isEmpty ? "" : " (\(detail))"
+            return "cannot \(operation) \(place): \(unsafe String(cString: strerror(errno)))\(more)\(advice)"
         case .notRegularFile: return "\(place) is not a regular file"
         case .unexpectedEnd:
             return "\(place) ended early: \(detail.isEmpty ? "it was truncated" : detail)"

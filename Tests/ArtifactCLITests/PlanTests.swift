@@ -79,6 +79,17 @@ struct PlanTests {
         #expect(result.exitCode == 1 && result.errors.contains("bad-plan"))
     }
 
+    @Test(arguments: ["--help", "--experimental-dump-help", "--bogus", "--plan=other"])
+    func `arguments in a plan that lead to no export are a fault of the plan`(argument: String) throws {
+        let plan = directory.file("plan.json")
+        let text = """
+            {"schema":"artifact.plan/v1","arguments":["model","\(argument)"],"digest":"","source_files":[]}
+            """
+        try Data(text.utf8).write(to: URL(fileURLWithPath: plan))
+        let result = try artifact("export", "--plan", plan, "-o", directory.file("out"))
+        #expect(result.exitCode == 1 && result.output.isEmpty && result.errors.contains("plan.json"))
+    }
+
     @Test(arguments: [["--dtype", "bf16"], ["--drop", "*"], ["--max-shard-size", "1GB"], ["somewhere"]])
     func `what a plan says is not said again`(options: [String]) throws {
         let arguments = ["export", "--plan", "plan.json", "-o", directory.file("out")] + options

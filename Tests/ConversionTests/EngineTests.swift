@@ -217,6 +217,18 @@ struct EngineTests {
         #expect(try FileSystem.kind(of: directory.file("out")) == nil)
     }
 
+    @Test func `with digests of tensors alone their bytes are proven, and the header is not`() throws {
+        _ = try Exporter(tool: tool, digests: .tensors).export(
+            try plan(), to: directory.file("out"), replacing: false)
+        let report = try ModelVerifier().verify(path: directory.file("out"))
+        #expect(report.verdict == .undecided && report.findings.map(\.code) == ["header-not-digested"])
+        let file = try OutputFile(resuming: directory.file("out/model.safetensors"))
+        let size = try #require(file.existingByteCount)
+        let last = try bytes(of: directory.file("out/model.safetensors")).suffix(1).map { $0 ^ 1 }
+        try file.write(last.span.bytes, at: size - 1)
+        #expect(try ModelVerifier().verify(path: directory.file("out")).verdict == .failed)
+    }
+
     @Test func `without digests the bytes are the same and the manifest has none`() throws {
         let plan = try plan()
         let all = try Exporter(tool: tool).export(plan, to: directory.file("all"), replacing: false)

@@ -199,7 +199,16 @@ public struct DirectoryVerifier: Sendable {
                         : "the manifest's digest of it contradicts the manifest's digest of its file",
                     file: file.path, tensor: tensor.name, offset: tensor.offset))
         }
-        guard let expected = file.sha256, isAltered else { return }
+        guard let expected = file.sha256 else {
+            if isExplained { return }
+            report.findings.append(
+                .init(
+                    .undecided, "header-not-digested",
+                    "every tensor is as exported, but the manifest has no SHA-256 of the file, so nothing "
+                        + "vouches for what else is in its header", file: file.path))
+            return
+        }
+        guard isAltered else { return }
         let place = isExplained ? "" : tensors.isEmpty ? "" : ", in the header: every tensor is as exported"
         report.findings.append(
             .init(
