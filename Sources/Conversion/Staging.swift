@@ -248,7 +248,10 @@ extension Staging {
             do {
                 // Another run may have taken it for abandoned in the moment before it was locked.
                 guard let lock = try FileSystem.Lock(directory: path), try FileSystem.kind(of: path) != nil
-                else { continue }
+                else {
+                    try? FileSystem.removeTree(path)
+                    continue
+                }
                 try FileSystem.create(Path.join(path, markerName), contents: [])
                 let content = Path.join(path, contentName)
                 try FileSystem.createDirectory(content)
