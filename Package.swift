@@ -79,7 +79,7 @@ let package = Package(
             name: "FuzzEntries",
             dependencies: [
                 "ArchiveTestSupport", "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints",
-                "CheckpointFormats",
+                "CheckpointFormats", "Conversion", "Pipelines",
             ], path: "Tests/FuzzEntries", swiftSettings: settings),
         .testTarget(
             name: "ProductTests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),

@@ -18,8 +18,25 @@ public enum Corpus {
         case .index: return try loaderCases(root) { $0.hasSuffix(".json") }
         case .pytorch: return try checkpoints(root, limit: 4096)
         case .pickle: return try pickles(root)
+        case .pattern: return patterns.map { Array($0.utf8) }
+        case .pipeline: return pipelines.map { Array($0.utf8) }
         }
     }
+
+    private static let patterns = [
+        "s/^model\\.//", "s/a*/&-/g", "s|layers\\.([0-9]+)|h.\\1|i", "s/(a|b)+c?/\\1/g", "s/[^.]{2,5}$/x/",
+        "*", "*.weight", "model.{layers,h}.[0-9]*", "\\*?", "{a,{b,c*}}d", "[!a-z]?", "s/(a*)*b/\\1/",
+    ].map { $0 + "\nmodel.layers.0.self_attn.q_proj.weight" }
+
+    private static let pipelines = [
+        "steps:\n  - verify:\n      path: out\n",
+        "- export: {source: a, output: b, dtype: bf16}\n- verify: {path: b}\n",
+        "vars:\n  x: 1\nsteps:\n  - verify: {path: \"${x}/y\"}\n", "- verify: out\n", "# nothing\n",
+        "steps:\n- export:\n    source: 'it''s'\n    drop: [\"*.a\", b]\n", "a: &b c\n",
+        "- {a: [1, {b: c}]}\n",
+        "steps:\n  - check: {path: \"\\u00e9\\n\"}\n", "- inspect: {path: ${env.HOME}}\n", "steps: []\n",
+        "- verify:\n    path: |\n      x\n",
+    ]
 
     private static func cases(_ root: String) throws -> [[UInt8]] {
         try lines(root + "/Formats/safetensors/cases.jsonl").compactMap {

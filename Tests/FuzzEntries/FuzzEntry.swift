@@ -2,6 +2,8 @@ internal import ArchiveTestSupport
 internal import Archives
 internal import CheckpointFormats
 internal import Checkpoints
+internal import Conversion
+internal import Pipelines
 internal import SafeTensors
 internal import StrictJSON
 internal import TensorCore
@@ -10,7 +12,7 @@ internal import TensorCore
 ///
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
-    case header, json, index, pytorch, pickle
+    case header, json, index, pytorch, pickle, pattern, pipeline
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -19,6 +21,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .json: Self.readJSON(bytes)
         case .index: Self.readIndex(bytes)
         case .pytorch: Self.readCheckpoint(bytes)
+        case .pattern: Self.readPatterns(bytes)
+        case .pipeline: _ = try? Pipeline(parsing: bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         }
     }
@@ -42,6 +46,16 @@ extension FuzzEntry {
         precondition(total == header.dataByteCount, "the tensors do not fill the file")
         precondition(Set(header.offsetOrder).count == header.count, "the order is no permutation")
         _ = header.metadata
+    }
+
+    /// The first line as a glob and as a substitution, applied to the second.
+    private static func readPatterns(_ bytes: [UInt8]) {
+        let lines = bytes.split(separator: 0x0A, maxSplits: 1, omittingEmptySubsequences: false)
+        let text = String(decoding: lines[0], as: UTF8.self)
+        let name = TensorName(String(decoding: lines.last ?? [], as: UTF8.self))
+        _ = (try? Glob(parsing: text))?.matches(name)
+        _ = (try? Substitution(parsing: text))?.replace(in: name)
+        precondition(Glob(exactly: name.string).matches(name), "a name does not match itself")
     }
 
     /// A document that is accepted is written and read as the same.

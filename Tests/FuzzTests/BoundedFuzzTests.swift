@@ -27,6 +27,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pickle, count: 5_000) }
     }
 
+    @Test func `globs and substitutions`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.pattern, count: 10_000) }
+    }
+
+    @Test func pipelines() async {
+        await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
+    }
+
     @Test(arguments: FuzzEntry.allCases)
     func `there are files to start from`(_ entry: FuzzEntry) throws {
         #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)
