@@ -78,10 +78,10 @@ extension Pipeline.Step {
         case .mapping(let entries) where entries.count == 1:
             let arguments = try Self.arguments(entries[0].value, scope)
             self.init(command: entries[0].key, place: entries[0].place, arguments: arguments)
-        case .mapping(let entries):
+        case .mapping(let entries) where entries.count > 1:
             throw PipelineError(
                 "a step is one command; its arguments are indented below it", at: entries[1].place)
-        case .empty, .sequence:
+        case .empty, .sequence, .mapping:
             throw PipelineError("a step is a command, such as - verify: {path: model}", at: node.place)
         }
     }

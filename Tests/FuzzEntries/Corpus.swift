@@ -31,7 +31,7 @@ public enum Corpus {
     private static let pipelines = [
         "steps:\n  - verify:\n      path: out\n",
         "- export: {source: a, output: b, dtype: bf16}\n- verify: {path: b}\n",
-        "vars:\n  x: 1\nsteps:\n  - verify: {path: \"${x}/y\"}\n", "- verify: out\n", "# nothing\n",
+        "vars:\n  x: 1\nsteps:\n  - verify: {path: \"${x}/y\"}\n", "- verify: out\n", "- {}\n", "# nothing\n",
         "steps:\n- export:\n    source: 'it''s'\n    drop: [\"*.a\", b]\n", "a: &b c\n",
         "- {a: [1, {b: c}]}\n",
         "steps:\n  - check: {path: \"\\u00e9\\n\"}\n", "- inspect: {path: ${env.HOME}}\n", "steps: []\n",
