@@ -92,7 +92,7 @@ extension Journal {
     }
 
     /// Far more than the journal of the largest model has.
-    private static let byteCountLimit = 4 << 30
+    private static let byteCountLimit = 1 << 30
 
     /// Reads the journal at `path` as far as it is whole; nil where there is none.
     static func read(_ path: String) -> Contents? {

@@ -25,10 +25,7 @@ extension ExportPlan {
     /// Together they are every byte of every file but the manifest, once.
     public func items(byteCount: Int = ExportPlan.itemByteCount) -> [PlanItem] {
         outputs.enumerated().flatMap { number, output in
-            let lane = DigestLane(
-                source: output.source,
-                segments: output.tensors.map { .init($0.offset..<$0.offset + $0.tensor.byteCount, []) })
-            return PieceCursor(lane, pieceByteCount: byteCount).map {
+            PieceCursor(output.lane(from: 0), pieceByteCount: byteCount).map {
                 PlanItem(file: number, path: output.path, range: $0)
             }
         }
@@ -38,15 +35,16 @@ extension ExportPlan {
     ///
     /// Takes 4 MiB of memory and what the tensors' operations need.
     public func write(_ item: PlanItem, to file: OutputFile) throws(IOError) {
-        guard outputs.indices.contains(item.file) else { return }
-        let output = outputs[item.file]
-        let segments = output.tensors.map {
-            DigestLane.Segment($0.offset..<$0.offset + $0.tensor.byteCount, [])
+        let outputs = outputs
+        guard outputs.indices.contains(item.file),
+            item.range.upperBound <= outputs[item.file].source.byteCount
+        else {
+            throw IOError(
+                .unreadable, path: item.path, operation: "plan", detail: "the item belongs to another plan")
         }
-        var lane = DigestLane(source: output.source, segments: segments)
-        lane.resumption = LaneProgress(position: item.range.lowerBound)
+        let output = outputs[item.file]
         let buffer = PageBuffer(capacity: 4 << 20)
-        for piece in PieceCursor(lane, pieceByteCount: buffer.capacity) {
+        for piece in PieceCursor(output.lane(from: item.range.lowerBound), pieceByteCount: buffer.capacity) {
             guard piece.lowerBound < item.range.upperBound else { return }
             let piece = piece.clamped(to: item.range)
             try buffer.withMutableBytes(count: piece.count) { (bytes) throws(IOError) in
@@ -54,5 +52,15 @@ extension ExportPlan {
                 try file.write(bytes.bytes, at: piece.lowerBound)
             }
         }
+    }
+}
+
+extension ExportPlan.Output {
+    /// The file from `position` on, to be cut into pieces.
+    fileprivate func lane(from position: UInt64) -> DigestLane {
+        DigestLane(
+            source: source,
+            segments: tensors.map { .init($0.offset..<$0.offset + $0.tensor.byteCount, []) },
+            resumption: LaneProgress(position: position))
     }
 }

@@ -27,6 +27,8 @@ struct Board {
 
     private struct Lane {
         let lane: DigestLane
+        /// Asked once: it looks at every segment, and pieces are handed out under the lock.
+        let isPlainCopy: Bool
         var cursor: PieceCursor?
         /// The piece that is read next, nil when all are under way.
         var nextPiece: Range<UInt64>?
@@ -69,7 +71,9 @@ struct Board {
         let first = ContinuousClock.now.advanced(by: recordInterval)
         self.lanes = lanes.map { lane in
             let start = lane.resumption?.position ?? 0
-            return Lane(lane: lane, recordTime: first, recordPosition: start + recordByteCount)
+            return Lane(
+                lane: lane, isPlainCopy: lane.isPlainCopy, recordTime: first,
+                recordPosition: start + recordByteCount)
         }
         self.recordInterval = recordInterval
         self.recordByteCount = recordByteCount
@@ -150,7 +154,7 @@ extension Board {
         return .fill(
             Task(
                 lane: lane, index: lanes[lane].filled, range: piece, buffer: buffer, source: source.source,
-                sink: source.sink, hasher: hasher, isPlainCopy: source.isPlainCopy))
+                sink: source.sink, hasher: hasher, isPlainCopy: lanes[lane].isPlainCopy))
     }
 
     /// Starts the lane when its turn comes.

@@ -1,8 +1,7 @@
 /// Cuts a lane into pieces, one at a time.
 ///
-/// Small segments share a piece, large ones are cut at multiples from
-/// their own start, so that no piece splits an element. Holes that nobody wants are left out. A large segment that
-/// wishes for larger pieces gets them.
+/// Small segments share a piece, large ones are cut at multiples from their own start, so that no piece splits an
+/// element. Holes that nobody wants are left out. A large segment that wishes for larger pieces gets them.
 package struct PieceCursor: Sequence, IteratorProtocol {
     private let lane: DigestLane
     private let usual: UInt64
