@@ -37,6 +37,7 @@ let package = Package(
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O2"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "TensorCore", dependencies: ["CSystem", "CKernels"], swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(
@@ -49,7 +50,7 @@ let package = Package(
                 "COpenSSL", "CZlib", "CDigest", "TensorCore", "StrictJSON", "SafeTensors",
             ],
             swiftSettings: strict),
-        .target(name: "Archives", dependencies: ["CZlib", "TensorCore"], swiftSettings: strict),
+        .target(name: "Archives", dependencies: ["CZlib", "CZstd", "TensorCore"], swiftSettings: strict),
         .target(
             name: "Checkpoints",
             dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "Integrity"],

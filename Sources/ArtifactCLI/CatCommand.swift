@@ -41,7 +41,8 @@ struct Cat: ParsableCommand {
 
     func run() throws {
         let run = ExportRun(
-            sources: sources, root: reading.root, transforms: try cast.casts().inOrder, layout: layout,
+            sources: sources, reading: reading.readOptions, transforms: try cast.casts().inOrder,
+            layout: layout,
             destination: output ?? "", writing: writing, engine: engine, output: reports)
         guard let tensor else { return try run.run() }
         guard !Terminal.outputStyle.isTerminal else {

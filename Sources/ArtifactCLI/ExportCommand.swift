@@ -46,7 +46,7 @@ struct Export: ParsableCommand {
         guard (source == nil) != (plan == nil) else {
             throw ValidationError("name a SOURCE to export, or a plan with --plan")
         }
-        guard plan == nil || (cast.dtype.isEmpty && names.isEmpty && reading.root == nil && layout.isDefault)
+        guard plan == nil || (cast.dtype.isEmpty && names.isEmpty && reading.isDefault && layout.isDefault)
         else {
             throw ValidationError(
                 "a plan says what is done to the source: give such options to artifact plan")
@@ -61,7 +61,8 @@ struct Export: ParsableCommand {
     /// The run that the options describe.
     func exportRun(of source: String) throws -> ExportRun {
         try ExportRun(
-            sources: [source], root: reading.root, transforms: (cast.casts() + names.changes()).inOrder,
+            sources: [source], reading: reading.readOptions,
+            transforms: (cast.casts() + names.changes()).inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout,
             destination: destination.output, writing: destination.writing, engine: engine, output: output)
     }
@@ -105,7 +106,7 @@ struct Reshard: ParsableCommand {
 
     func run() throws {
         try ExportRun(
-            sources: [source], root: reading.root, layout: layout,
+            sources: [source], reading: reading.readOptions, layout: layout,
             destination: destination.output, writing: destination.writing, engine: engine, output: output
         ).run()
     }
@@ -148,7 +149,8 @@ struct Cast: ParsableCommand {
 
     func run() throws {
         try ExportRun(
-            sources: [source], root: reading.root, transforms: casts().casts().inOrder, layout: layout,
+            sources: [source], reading: reading.readOptions, transforms: casts().casts().inOrder,
+            layout: layout,
             destination: destination.output, writing: destination.writing, engine: engine, output: output
         ).run()
     }

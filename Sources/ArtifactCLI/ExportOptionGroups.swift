@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CheckpointFormats
 internal import Conversion
 internal import SafeTensors
 internal import Synchronization
@@ -72,8 +73,59 @@ struct EngineOptions: ParsableArguments {
 
 /// How a source is read.
 struct SourceOptions: ParsableArguments {
+    enum PrecisionOption: String, ExpressibleByArgument, CaseIterable { case master, model }
+
     @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
     var root: String?
+
+    @Flag(
+        help: """
+            Take pickled objects of unknown classes as records of their attributes, to read whole modules. \
+            Nothing is run either way.
+            """)
+    var allowOpaque = false
+
+    @Flag(help: "Leave out tensors that cannot be represented, and list them, rather than stop.")
+    var skipUnsupported = false
+
+    @Option(
+        help: ArgumentHelp(
+            "What NumPy arrays of void elements hold, whose dtype NumPy lost: bf16 for V2, f8_e4m3 for V1.",
+            valueName: "dtype"))
+    var voidAs: String?
+
+    @Option(
+        help: """
+            Which copy of the weights is taken where a trainer keeps two: the optimizer's master weights or the \
+            model's own.
+            """)
+    var precision: PrecisionOption?
+
+    /// The options of the readers.
+    var readOptions: ReadOptions {
+        var options = ReadOptions(root: root)
+        options.allowsOpaque = allowOpaque
+        options.skipsUnsupported = skipUnsupported
+        options.voidDType = voidAs.flatMap { DType(name: $0.uppercased()) }
+        options.precision = precision.flatMap { .init(rawValue: $0.rawValue) }
+        return options
+    }
+
+    /// Whether nothing was said.
+    var isDefault: Bool { arguments.isEmpty }
+
+    /// The options as arguments.
+    var arguments: [String] {
+        (root.map { ["--root=\($0)"] } ?? []) + (allowOpaque ? ["--allow-opaque"] : [])
+            + (skipUnsupported ? ["--skip-unsupported"] : []) + (voidAs.map { ["--void-as=\($0)"] } ?? [])
+            + (precision.map { ["--precision=\($0.rawValue)"] } ?? [])
+    }
+
+    func validate() throws {
+        if let voidAs, DType(name: voidAs.uppercased()) == nil {
+            throw ValidationError("--void-as takes a dtype such as bf16 or f8_e4m3, not \(voidAs)")
+        }
+    }
 }
 
 /// How tensors are divided among files and lie in them.

@@ -7,7 +7,7 @@ internal import TensorCore
 struct ExportRun {
     /// The checkpoints; several are joined into one.
     let sources: [String]
-    var root: String?
+    var reading = ReadOptions()
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -34,7 +34,7 @@ struct ExportRun {
         for source in sources {
             do {
                 models.append(
-                    (source, try FormatRegistry.open(path: source, options: ReadOptions(root: root))))
+                    (source, try FormatRegistry.open(path: source, options: reading)))
             } catch {
                 throw ConversionError.source(error)
             }

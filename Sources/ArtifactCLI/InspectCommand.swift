@@ -24,20 +24,20 @@ struct Inspect: ParsableCommand {
     @Option(help: "How SafeTensors headers are judged.")
     var validation: ValidationOption = .strict
 
-    @Option(help: ArgumentHelp("The key of the nested dictionary that holds the weights.", valueName: "key"))
-    var root: String?
-
     @Flag(help: "List every tensor; without it, repeated layers share a line.")
     var all = false
 
+    @OptionGroup var reading: SourceOptions
     @OptionGroup var jobs: JobOptions
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         do {
-            var inspection = try Inspection(
-                path: path, options: ReadOptions(root: root, validation: validation.mode, scansValues: true))
+            var options = reading.readOptions
+            options.validation = validation.mode
+            options.scansValues = true
+            var inspection = try Inspection(path: path, options: options)
             var summary: RunSummary?
             if digests {
                 let progress = self.progress.start("digesting", output)

@@ -112,12 +112,12 @@ struct InspectionReport {
         writer.member("tensors", of: checkpoint.tensors.indices) { index, bytes in
             append(checkpoint.tensors[index], at: index, paths: paths, to: &bytes)
         }
-        let side = inspection.model.directory?.sideFiles ?? []
         writer.member(
             "side_files",
-            elements: side.map {
-                .object([.init("name", .string($0.name)), .init("role", .string($0.role.rawValue))])
+            elements: inspection.model.sideFiles.map {
+                .object([.init("name", .string($0.file.name)), .init("role", .string($0.file.role.rawValue))])
             })
+        writer.member("values", members: checkpoint.values)
         let skipped = checkpoint.skipped + (inspection.model.directory?.left ?? [])
         writer.member("skipped", elements: skipped.map(\.json))
         writer.finish()

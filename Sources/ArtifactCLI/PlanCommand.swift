@@ -45,14 +45,14 @@ struct Plan: ParsableCommand {
         let source = FileSystem.resolved(source) ?? source
         let changes = try cast.casts() + names.changes()
         var run = ExportRun(
-            sources: [source], root: reading.root, transforms: changes.inOrder,
+            sources: [source], reading: reading.readOptions, transforms: changes.inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout, destination: "",
             writing: try WriteOptions.parse([]), engine: try EngineOptions.parse([]),
             output: try OutputOptions.parse([]))
         run.writing.dryRun = true
         let plan = try run.plan()
         let arguments =
-            [source, "--to=\(to.rawValue)"] + layout.arguments + (reading.root.map { ["--root=\($0)"] } ?? [])
+            [source, "--to=\(to.rawValue)"] + layout.arguments + reading.arguments
             + cast.arguments + names.arguments + changes.arguments
         guard let output, output != "-" else {
             plan.write(arguments: arguments, tool: Version.tool) { Terminal.write($0, to: STDOUT_FILENO) }

@@ -1,63 +1,16 @@
 public import Checkpoints
-public import SafeTensors
+internal import SafeTensors
 public import TensorCore
-
-/// A kind of weights file that can be read.
-///
-/// A new format is a folder with one of these and a line below.
-public protocol CheckpointFormat: Sendable {
-    /// The identifier, such as `pytorch`.
-    var name: String { get }
-    /// One line for people.
-    var summary: String { get }
-    /// Whether a file that begins with these bytes (up to 64) is of this format, or is its business to refuse.
-    func recognizes(_ head: [UInt8], fileName: String) -> Bool
-    /// Reads the headers of a file.
-    ///
-    /// - Parameters:
-    ///   - file: the file.
-    ///   - path: how the file is named in the table.
-    ///   - options: the caller's choices.
-    func read(
-        _ file: any ByteSource, path: String, options: ReadOptions
-    ) throws(CheckpointError) -> Checkpoint
-}
-
-/// What a caller can choose about reading.
-public struct ReadOptions: Sendable {
-    /// The key of the nested dictionary that holds the weights, with dots between levels; nil to find it.
-    public var root: String?
-    /// How strictly SafeTensors headers are judged.
-    public var validation: ValidationMode
-    /// Whether the elements of BOOL tensors are looked at for values that BOOL does not have.
-    public var scansValues: Bool
-
-    /// Makes options.
-    public init(root: String? = nil, validation: ValidationMode = .strict, scansValues: Bool = false) {
-        self.root = root
-        self.validation = validation
-        self.scansValues = scansValues
-    }
-}
-
-/// A model as it was found: the table of its weights and the directory around them.
-public struct OpenedModel: Sendable {
-    /// The weights.
-    public var checkpoint: Checkpoint
-    /// The directory, where a directory was opened.
-    public var directory: ModelDirectory?
-
-    /// Makes a model.
-    public init(checkpoint: Checkpoint, directory: ModelDirectory?) {
-        self.checkpoint = checkpoint
-        self.directory = directory
-    }
-}
 
 /// The formats that are known, and how a path becomes a checkpoint.
 public enum FormatRegistry {
-    /// Every format, in the order in which they are asked.
-    public static let formats: [any CheckpointFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+    /// The formats of one file, in the order in which they are asked.
+    public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+    /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
+    /// one of the hub's layout.
+    public static let directoryFormats: [any DirectoryFormat] = []
+    /// Every format.
+    public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(
@@ -69,7 +22,13 @@ public enum FormatRegistry {
         case nil:
             throw CheckpointError(.io, "not-found", "\(escapedForDisplay(path)) does not exist", file: path)
         case .directory:
-            let directory = try ModelDirectory(path: path)
+            let listing = try DirectoryListing(path: path)
+            for format in directoryFormats where try format.recognizes(listing) {
+                let model = try format.read(listing, options: options)
+                try checkTotals(model.checkpoint, path: path)
+                return model
+            }
+            let directory = try ModelDirectory(listing)
             let checkpoint = try readWeights(of: directory, options: options)
             try checkTotals(checkpoint, path: path)
             return OpenedModel(checkpoint: checkpoint, directory: directory)
@@ -106,7 +65,7 @@ public enum FormatRegistry {
     ) throws(CheckpointError) -> Checkpoint {
         let file: InputFile
         do { file = try InputFile(path: path) } catch { throw CheckpointError(error) }
-        return try read(file, name: name, options: options)
+        return try read(WeightsFile(file, name: name, directory: Path.parent(of: path)), options: options)
     }
 
     /// Reads the headers of one weights file that may be anywhere.
@@ -118,22 +77,17 @@ public enum FormatRegistry {
     public static func open(
         source: any ByteSource, name: String, options: ReadOptions = ReadOptions()
     ) throws(CheckpointError) -> OpenedModel {
-        let checkpoint = try read(source, name: name, options: options)
+        let checkpoint = try read(WeightsFile(source, name: name), options: options)
         try checkTotals(checkpoint, path: source.name)
         return OpenedModel(checkpoint: checkpoint, directory: nil)
     }
 
-    private static func read(
-        _ file: any ByteSource, name: String, options: ReadOptions
-    ) throws(CheckpointError) -> Checkpoint {
-        let head: [UInt8]
-        do { head = try file.bytes(at: 0, count: Int(min(64, file.byteCount))) } catch {
-            throw CheckpointError(error)
+    /// Reads a file by the first format that recognises it.
+    static func read(_ file: WeightsFile, options: ReadOptions) throws(CheckpointError) -> Checkpoint {
+        for format in fileFormats where format.recognizes(file) {
+            return try format.read(file, options: options)
         }
-        for format in formats where format.recognizes(head, fileName: name) {
-            return try format.read(file, path: name, options: options)
-        }
-        throw FileKind.refusal(head: head, file: file.name)
+        throw FileKind.refusal(head: file.head, file: file.source.name)
     }
 
     private static func readWeights(
@@ -174,6 +128,10 @@ public enum FormatRegistry {
                     CheckpointWarning("unreferencedShard", "the index does not list it", file: file))
             }
             return whole
+        case .parts:
+            throw CheckpointError(
+                .unsupported, "unknown-format", "the directory is of no format that is read",
+                file: directory.path)
         }
     }
 

@@ -1,3 +1,4 @@
+internal import StrictJSON
 public import TensorCore
 
 extension Checkpoint {
@@ -51,5 +52,11 @@ extension Checkpoint {
         skipped += other.skipped
         warnings += other.warnings
         root = root ?? other.root
+        embedded += other.embedded.filter { file in
+            !embedded.contains { $0.file.name.utf8.elementsEqual(file.file.name.utf8) }
+        }
+        values += other.values.filter { member in
+            !values.contains { $0.key.utf8.elementsEqual(member.key.utf8) }
+        }
     }
 }

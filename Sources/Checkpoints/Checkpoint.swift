@@ -1,3 +1,4 @@
+public import StrictJSON
 public import TensorCore
 
 /// A model's weights as a table of lazy tensors, with what stands beside them.
@@ -18,6 +19,11 @@ public struct Checkpoint: Sendable {
     public var warnings: [CheckpointWarning]
     /// The key of the nested dictionary that was taken as the weights, where the source nests them.
     public var root: String?
+    /// Files that the source holds inside, such as a tokenizer or a config made of its header; a file of the same
+    /// name beside the source counts more.
+    public var embedded: [EmbeddedFile] = []
+    /// Plain values that the source keeps beside its tensors, such as a trainer's settings and its step.
+    public var values: [JSONMember] = []
 
     /// Makes a checkpoint.
     public init(
@@ -96,6 +102,24 @@ public struct RangeChecksum: Sendable, Hashable {
         self.range = range
         self.crc32 = crc32
         self.label = label
+    }
+}
+
+/// A file that stands inside a checkpoint, or is made of what does.
+public struct EmbeddedFile: Sendable {
+    /// The file's name, a plain one, and its role.
+    public var file: SideFile
+    /// The bytes.
+    public var source: any ByteSource
+
+    /// Makes an embedded file; nil where the name is no plain file name or no such file travels with a model.
+    public init?(name: String, source: any ByteSource) {
+        guard Path.isSafeRelative(name), !name.utf8.contains(0x2F), let role = SideFile.Role(fileName: name)
+        else {
+            return nil
+        }
+        file = SideFile(name: name, role: role)
+        self.source = source
     }
 }
 

@@ -19,12 +19,15 @@ public struct ModelDirectory: Sendable {
         case file(String)
         /// Several files, listed by an index file where there is one.
         case shards(index: String?, files: [String])
+        /// The files that a format of its own is made of, by paths relative to the directory.
+        case parts([String])
 
         /// Whether the file of this name is among the weights.
         func uses(_ name: String) -> Bool {
             switch self {
             case .file(let file): file == name
             case .shards(let index, let files): index == name || files.contains(name)
+            case .parts(let files): files.contains(name)
             }
         }
 
@@ -34,34 +37,22 @@ public struct ModelDirectory: Sendable {
                 switch self {
                 case .file(let name): name
                 case .shards(let index, let files): index ?? files.first ?? ""
+                case .parts: ""
                 }
             return first.hasPrefix("adapter_model") ? "adapter_model" : "model"
         }
     }
 
-    /// Sorts what is in the directory.
-    public init(path: String) throws(CheckpointError) {
-        let names: [String]
-        do { names = try FileSystem.names(in: path) } catch { throw CheckpointError(error) }
-        var files: [String] = []
-        var left: [SkippedItem] = []
-        for name in names {
-            let kind: FileSystem.Kind?
-            do { kind = try FileSystem.kind(of: Path.join(path, name)) } catch {
-                throw CheckpointError(error)
-            }
-            switch kind {
-            case .file where Path.isSafeRelative(name): files.append(name)
-            case .file:
-                left.append(SkippedItem(name: name, reason: "its name has control characters or backslashes"))
-            case .directory: left.append(SkippedItem(name: name + "/", reason: "a directory"))
-            case nil where name.unicodeScalars.contains("\u{FFFD}"):
-                left.append(SkippedItem(name: name, reason: "its name is not UTF-8"))
-            case nil: try Self.checkBrokenLink(name, directory: path, left: &left)
-            default: left.append(SkippedItem(name: name, reason: "not a regular file"))
-            }
-        }
-        let weights = try Self.weights(among: files, directory: path)
+    /// Sorts what is in a directory of the hub's layout.
+    public init(_ listing: DirectoryListing) throws(CheckpointError) {
+        self.init(listing, weights: try Self.weights(among: listing.files, directory: listing.path))
+    }
+
+    /// Sorts what is in a directory whose weights are known.
+    public init(_ listing: DirectoryListing, weights: Weights) {
+        let files = listing.files
+        var left =
+            listing.left + listing.directories.map { SkippedItem(name: $0 + "/", reason: "a directory") }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
             if let role = SideFile.Role(fileName: name) {
@@ -70,7 +61,7 @@ public struct ModelDirectory: Sendable {
                 left.append(SkippedItem(name: name, reason: SideFile.reasonToLeave(name)))
             }
         }
-        self.path = path
+        path = listing.path
         self.weights = weights
         self.sideFiles = sideFiles
         self.left = left.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
@@ -78,20 +69,6 @@ public struct ModelDirectory: Sendable {
 }
 
 extension ModelDirectory {
-    /// A link to nothing is an error where the model would lack what it stands for.
-    private static func checkBrokenLink(
-        _ name: String, directory: String, left: inout [SkippedItem]
-    ) throws(CheckpointError) {
-        let isWeights = [".safetensors", ".bin", ".pt", ".pth", ".ckpt"].contains { name.hasSuffix($0) }
-        guard SideFile.Role(fileName: name) == nil, !isWeights || SideFile.isTrainingState(name) else {
-            throw CheckpointError(
-                .malformed, "broken-link",
-                "\(escapedForDisplay(name)) is a link to a file that is not there: fetch the file, or remove "
-                    + "the link", file: directory)
-        }
-        left.append(SkippedItem(name: name, reason: "a link to a file that is not there"))
-    }
-
     /// SafeTensors before pickles, an index before single files, the usual names before others.
     private static func weights(among files: [String], directory: String) throws(CheckpointError) -> Weights {
         for suffix in [".safetensors", ".bin"] {
@@ -113,7 +90,7 @@ extension ModelDirectory {
         for suffix in [".safetensors", ".bin"] where files.contains("adapter_model" + suffix) {
             return .file("adapter_model" + suffix)
         }
-        for suffixes in [[".safetensors"], [".bin", ".pt", ".pth", ".ckpt"]] {
+        for suffixes in weightSuffixes {
             let candidates = files.filter { name in
                 suffixes.contains { name.hasSuffix($0) } && !SideFile.isTrainingState(name)
             }
@@ -122,6 +99,12 @@ extension ModelDirectory {
         }
         throw noWeights(files, directory)
     }
+
+    /// The endings of weights files, those that are preferred first.
+    static let weightSuffixes = [
+        [".safetensors"], [".bin", ".pt", ".pth", ".ckpt"], [".gguf"], [".nemo"], [".npz"], [".npy"],
+        [".msgpack"], [".onnx"], [".keras", ".h5"],
+    ]
 
     private static func ambiguous(_ names: [String], _ directory: String) -> CheckpointError {
         CheckpointError(

@@ -12,6 +12,7 @@ extension TensorSource {
         case .signFlipped(_, _, let step): step
         case .lowRank(let node): node.dtype.groupByteCount
         case .blockDequantised(let node): node.dtype.groupByteCount
+        case .computed(let node): node.granularity
         }
     }
 
@@ -84,6 +85,7 @@ extension TensorSource {
             ElementBits.fill(&buffer, with: pattern.span, phase: Int(offset % UInt64(pattern.count)))
         case .lowRank(let node): try node.read(at: offset, into: &buffer)
         case .blockDequantised(let node): try node.read(at: offset, into: &buffer)
+        case .computed(let node): try node.read(at: offset, into: &buffer)
         }
     }
 
@@ -145,6 +147,7 @@ extension TensorSource {
         case .lowRank(let node): return max(least, min(64 << 20, node.efficientByteCount))
         case .blockDequantised(let node):
             return max(least, min(64 << 20, node.values.source.preferredPieceByteCount))
+        case .computed(let node): return max(least, min(64 << 20, node.preferredPieceByteCount))
         }
     }
 }

@@ -24,6 +24,8 @@ public indirect enum TensorSource: Sendable {
     case lowRank(LowRankUpdate)
     /// Numbers times the scales of their blocks.
     case blockDequantised(BlockDequantisation)
+    /// Bytes that are computed by a rule of their own.
+    case computed(any ComputedTensor)
 }
 
 /// A range of bytes of a source.
@@ -74,6 +76,7 @@ extension TensorSource {
         case .filled(_, let byteCount): byteCount
         case .lowRank(let node): node.byteCount
         case .blockDequantised(let node): node.byteCount
+        case .computed(let node): node.byteCount
         }
     }
 
@@ -96,6 +99,7 @@ extension TensorSource {
         case .lowRank(let node): for part in [node.base, node.b, node.a] { part.source.forEachExtent(body) }
         case .blockDequantised(let node):
             for part in [node.values, node.scales] { part.source.forEachExtent(body) }
+        case .computed(let node): for input in node.inputs { input.forEachExtent(body) }
         }
     }
 
@@ -114,7 +118,7 @@ extension TensorSource {
         case .strided(let view): view.storage.location
         case .cast(let inner, _, _, _), .byteSwapped(let inner, _), .signFlipped(let inner, _, _):
             inner.location
-        case .concatenated, .filled, .lowRank, .blockDequantised:
+        case .concatenated, .filled, .lowRank, .blockDequantised, .computed:
             extents.first.map { ($0.source, $0.offset) }
         }
     }
@@ -139,7 +143,7 @@ extension TensorSource {
                     shape: view.shape, strides: view.strides)
             }
         case .byteSwapped(let inner, _): inner.identity
-        case .cast, .signFlipped, .concatenated, .filled, .lowRank, .blockDequantised: nil
+        case .cast, .signFlipped, .concatenated, .filled, .lowRank, .blockDequantised, .computed: nil
         }
     }
 

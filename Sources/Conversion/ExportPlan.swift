@@ -74,7 +74,7 @@ extension ExportPlan {
                     .malformed, "no-tensors", "there is no tensor in it",
                     file: checkpoint.files.first?.path ?? ""))
         }
-        let config = try ModelConfig(in: model.directory)
+        let config = try ModelConfig(of: model)
         if let warning = config.warning { checkpoint.warnings.append(warning) }
         var table = try TransformedTable(
             checkpoint, options.transforms, allowsUnmatched: options.allowsUnmatched)
@@ -112,7 +112,7 @@ extension ExportPlan {
                 contents: Self.index(of: shards, notes: Self.unique(carried + notes))
             )
         let side = try Self.sideFiles(
-            of: model.directory, config: config,
+            of: model, config: config,
             dtype: options.transforms.reversed().lazy.compactMap(\.modelDType).first)
         sideFiles = side.items
         self.ties = ties.kept

@@ -23,7 +23,7 @@ public struct Inspection: Sendable {
     public init(path: String, options: ReadOptions = ReadOptions()) throws(ConversionError) {
         self.path = path
         do { model = try FormatRegistry.open(path: path, options: options) } catch { throw .source(error) }
-        let config = try ModelConfig(in: model.directory)
+        let config = try ModelConfig(of: model)
         architecture = config.architecture
         modelType = config.modelType
         if let warning = config.warning { model.checkpoint.warnings.append(warning) }

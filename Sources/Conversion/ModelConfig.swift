@@ -1,3 +1,4 @@
+internal import CheckpointFormats
 internal import Checkpoints
 internal import StrictJSON
 internal import TensorCore
@@ -22,16 +23,24 @@ struct ModelConfig {
 
     init() {}
 
-    /// Reads `config.json` of a directory.
+    /// Reads the `config.json` of a model.
     ///
-    /// A directory without one is fine. One that is no strict JSON (Python writes `NaN` and `Infinity`, which
+    /// A model without one is fine. One that is no strict JSON (Python writes `NaN` and `Infinity`, which
     /// JSON has not) travels as it is, with a warning.
-    init(in directory: ModelDirectory?) throws(ConversionError) {
+    init(of model: OpenedModel) throws(ConversionError) {
         self.init()
-        guard let directory, directory.sideFiles.contains(where: { $0.name == "config.json" }) else { return }
-        let path = Path.join(directory.path, "config.json")
-        let bytes = try inputOutput { () throws(IOError) in
-            try FileSystem.contents(of: path, limit: Self.limit)
+        guard let side = model.sideFiles.first(where: { $0.file.name == "config.json" }) else { return }
+        let bytes: [UInt8]
+        if let source = side.embedded {
+            guard source.byteCount <= UInt64(Self.limit) else { return }
+            bytes = try inputOutput { () throws(IOError) in
+                try source.bytes(at: 0, count: Int(source.byteCount))
+            }
+        } else {
+            let path = Path.join(model.directory?.path ?? "", "config.json")
+            bytes = try inputOutput { () throws(IOError) in
+                try FileSystem.contents(of: path, limit: Self.limit)
+            }
         }
         do {
             read(try JSONValue(parsing: bytes))
@@ -53,14 +62,14 @@ struct ModelConfig {
 }
 
 extension ExportPlan {
-    /// The side files to write: those of the directory, with the config's dtype changed where tensors are cast.
+    /// The side files to write: those of the model, with the config's dtype changed where tensors are cast.
     static func sideFiles(
-        of directory: ModelDirectory?, config: ModelConfig, dtype: DType?
+        of model: OpenedModel, config: ModelConfig, dtype: DType?
     ) throws(ConversionError) -> (items: [SideFileItem], left: [SkippedItem]) {
-        guard let directory else { return ([], []) }
         var items: [SideFileItem] = []
         var left: [SkippedItem] = []
-        for file in directory.sideFiles {
+        for side in model.sideFiles {
+            let file = side.file
             if file.role == .code && !config.hasOwnCode {
                 left.append(SkippedItem(name: file.name, reason: "code that the config does not name"))
                 continue
@@ -73,9 +82,12 @@ extension ExportPlan {
                         file: file, source: MemorySource(name: file.name, contents: edited), isEdited: true))
                 continue
             }
-            let source = try inputOutput { () throws(IOError) in
-                try InputFile(path: Path.join(directory.path, file.name))
+            if let source = side.embedded {
+                items.append(SideFileItem(file: file, source: source, isEdited: false))
+                continue
             }
+            let path = Path.join(model.directory?.path ?? "", file.name)
+            let source = try inputOutput { () throws(IOError) in try InputFile(path: path) }
             items.append(SideFileItem(file: file, source: source, isEdited: false))
         }
         return (items, left)

@@ -61,6 +61,15 @@ extension TensorSource {
                     .init("values", blocks.values.source.planJSON),
                     .init("scales", blocks.scales.source.planJSON),
                 ])
+        case .computed(let computed):
+            node(
+                "computed",
+                [
+                    .init("operation", .string(computed.operation)),
+                    .init("parameters", .object(computed.parameters)),
+                    .init("nbytes", .integer(computed.byteCount)),
+                    .init("of", .array(computed.inputs.map(\.planJSON))),
+                ])
         }
     }
 

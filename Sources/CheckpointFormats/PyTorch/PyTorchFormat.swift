@@ -1,8 +1,8 @@
 public import Checkpoints
-public import TensorCore
+internal import TensorCore
 
 /// What `torch.save` writes.
-public struct PyTorchFormat: CheckpointFormat {
+public struct PyTorchFormat: FileFormat {
     /// Makes the format.
     public init() {}
 
@@ -11,15 +11,16 @@ public struct PyTorchFormat: CheckpointFormat {
     /// One line for people.
     public var summary: String { "PyTorch .bin, .pt, .pth and .ckpt: state dicts, never executed" }
 
+    /// The usual file names.
+    public var patterns: String { "*.bin *.pt *.pth *.ckpt" }
+
     /// The beginning of a zip archive or a pickle, or one of PyTorch's own extensions.
-    public func recognizes(_ head: [UInt8], fileName: String) -> Bool {
-        PyTorchReader.recognizes(firstBytes: head, path: fileName)
+    public func recognizes(_ file: WeightsFile) -> Bool {
+        PyTorchReader.recognizes(firstBytes: file.head, path: file.name)
     }
 
     /// Reads the headers of a file.
-    public func read(
-        _ file: any ByteSource, path: String, options: ReadOptions
-    ) throws(CheckpointError) -> Checkpoint {
-        try PyTorchReader.read(file, displayName: path, root: options.root)
+    public func read(_ file: WeightsFile, options: ReadOptions) throws(CheckpointError) -> Checkpoint {
+        try PyTorchReader.read(file.source, displayName: file.name, root: options.root)
     }
 }

@@ -1,9 +1,9 @@
 public import Checkpoints
 internal import SafeTensors
-public import TensorCore
+internal import TensorCore
 
 /// SafeTensors files.
-public struct SafeTensorsFormat: CheckpointFormat {
+public struct SafeTensorsFormat: FileFormat {
     /// Makes the format.
     public init() {}
 
@@ -12,18 +12,21 @@ public struct SafeTensorsFormat: CheckpointFormat {
     /// One line for people.
     public var summary: String { "SafeTensors, single or sharded" }
 
+    /// The usual file names.
+    public var patterns: String { "*.safetensors" }
+
     /// A header length that a header can have, then a brace or white space; or the file's own extension.
-    public func recognizes(_ head: [UInt8], fileName: String) -> Bool {
-        if fileName.hasSuffix(".safetensors") { return true }
+    public func recognizes(_ file: WeightsFile) -> Bool {
+        if file.name.hasSuffix(".safetensors") { return true }
+        let head = file.head
         guard head.count >= 10 else { return false }
         let length = head.span.bytesView.load(littleEndian: UInt64.self, at: 0)
         return length >= 2 && length <= 100_000_000 && (head[8] == 0x7B || head[8] == 0x20)
     }
 
     /// Reads the headers of a file.
-    public func read(
-        _ file: any ByteSource, path: String, options: ReadOptions
-    ) throws(CheckpointError) -> Checkpoint {
+    public func read(_ file: WeightsFile, options: ReadOptions) throws(CheckpointError) -> Checkpoint {
+        let (file, path) = (file.source, file.name)
         let header: SafeTensorsHeader
         var warnings: [SafeTensorsWarning]
         do {

@@ -1,0 +1,37 @@
+public import SafeTensors
+public import TensorCore
+
+/// What a caller can choose about reading.
+public struct ReadOptions: Sendable {
+    /// The key of the nested dictionary that holds the weights, with dots between levels; nil to find it.
+    public var root: String?
+    /// How strictly SafeTensors headers are judged.
+    public var validation: ValidationMode
+    /// Whether the elements of BOOL tensors are looked at for values that BOOL does not have.
+    public var scansValues: Bool
+    /// Whether pickled objects of unknown classes are taken as records of their attributes, so that whole
+    /// modules can be read.
+    public var allowsOpaque = false
+    /// Whether tensors that cannot be represented are left out, and listed, rather than an error.
+    public var skipsUnsupported = false
+    /// The dtype of NumPy elements whose own dtype was lost (`V2`, `V1`), as for bfloat16 and float8.
+    public var voidDType: DType?
+    /// Which of two copies of the weights is taken, where a trainer keeps both; nil for the master weights, or
+    /// what there is.
+    public var precision: Precision?
+
+    /// Copies of the weights that trainers keep.
+    public enum Precision: String, Sendable, CaseIterable {
+        /// The optimizer's, usually F32.
+        case master
+        /// The model's, in the dtype that it computes in.
+        case model
+    }
+
+    /// Makes options.
+    public init(root: String? = nil, validation: ValidationMode = .strict, scansValues: Bool = false) {
+        self.root = root
+        self.validation = validation
+        self.scansValues = scansValues
+    }
+}
