@@ -6,7 +6,7 @@ public import TensorCore
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
     public static let fileFormats: [any FileFormat] = [
-        NPYFormat(), NPZFormat(), PyTorchFormat(), SafeTensorsFormat(),
+        NPYFormat(), NPZFormat(), ONNXFormat(), PyTorchFormat(), SafeTensorsFormat(),
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
@@ -30,8 +30,12 @@ public enum FormatRegistry {
                 try checkTotals(model.checkpoint, path: path)
                 return model
             }
-            let directory = try ModelDirectory(listing)
+            var directory = try ModelDirectory(listing)
             let checkpoint = try readWeights(of: directory, options: options)
+            if case .file = directory.weights, checkpoint.files.count > 1 {
+                // The file refers to others, which are weights too.
+                directory = ModelDirectory(listing, weights: .parts(checkpoint.files.map(\.path)))
+            }
             try checkTotals(checkpoint, path: path)
             return OpenedModel(checkpoint: checkpoint, directory: directory)
         default:
