@@ -10,7 +10,7 @@ public enum FormatRegistry {
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = []
+    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat()]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 
@@ -96,7 +96,7 @@ public enum FormatRegistry {
         throw FileKind.refusal(head: file.head, file: file.source.name)
     }
 
-    private static func readWeights(
+    static func readWeights(
         of directory: ModelDirectory, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
         switch directory.weights {
