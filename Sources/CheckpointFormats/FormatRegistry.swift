@@ -5,7 +5,7 @@ public import TensorCore
 /// The formats that are known, and how a path becomes a checkpoint.
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
-    public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+    public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat(), FlaxFormat()]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
     public static let directoryFormats: [any DirectoryFormat] = []
