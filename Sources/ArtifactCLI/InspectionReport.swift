@@ -75,7 +75,9 @@ struct InspectionReport {
         for member in checkpoint.values.prefix(checkpoint.tensors.isEmpty ? 1000 : 20) {
             let text = String(decoding: member.value.serialized(), as: UTF8.self)
             let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
-            table.add("value", "\(escapedForDisplay(member.key)) = \(escapedForDisplay(String(shown)))")
+            // JSON has escaped its own quotes.
+            let safe = escapedForDisplay(String(shown)).split(separator: "\\\"", omittingEmptySubsequences: false)
+            table.add("value", "\(escapedForDisplay(member.key)) = \(safe.joined(separator: "\""))")
         }
         return table
     }
