@@ -99,7 +99,7 @@ let package = Package(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore"],
+            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore", "CZlib", "CZstd"],
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore", "TestSupport"],
@@ -107,7 +107,7 @@ let package = Package(
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [
-                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore", "StrictJSON",
             ],
             swiftSettings: settings),
         .testTarget(

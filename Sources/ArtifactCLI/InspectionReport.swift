@@ -69,6 +69,11 @@ struct InspectionReport {
             let shown = value.utf8.count > 60 ? value.prefix(60) + "…" : value[...]
             table.add("metadata", "\(escapedForDisplay(key)) = \(escapedForDisplay(String(shown)))")
         }
+        for member in checkpoint.values.prefix(100) {
+            let text = String(decoding: member.value.serialized(asciiOnly: true), as: UTF8.self)
+            let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
+            table.add("value", "\(escapedForDisplay(member.key)) = \(shown)")
+        }
         return table
     }
 

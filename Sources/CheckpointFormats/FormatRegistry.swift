@@ -5,7 +5,7 @@ public import TensorCore
 /// The formats that are known, and how a path becomes a checkpoint.
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
-    public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+    public static let fileFormats: [any FileFormat] = [NeMoFormat(), PyTorchFormat(), SafeTensorsFormat()]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
     public static let directoryFormats: [any DirectoryFormat] = []
@@ -29,7 +29,8 @@ public enum FormatRegistry {
                 return model
             }
             let directory = try ModelDirectory(listing)
-            let checkpoint = try readWeights(of: directory, options: options)
+            var checkpoint = try readWeights(of: directory, options: options)
+            try TrainerFiles.add(from: listing, to: &checkpoint)
             try checkTotals(checkpoint, path: path)
             return OpenedModel(checkpoint: checkpoint, directory: directory)
         default:
