@@ -27,7 +27,8 @@ public final class DecompressedSource: ByteSource {
     ///   - range: where the stream stands in it, all of it.
     ///   - compression: how it is compressed.
     ///   - byteCount: the size of what it holds.
-    ///   - crc32: the CRC-32 of what it holds, checked when the end is reached; nil where it is not known.
+    ///   - crc32: the CRC-32 of what it holds, where that is known: the read that reaches the end fails where it
+    ///     is another.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
         byteCount: UInt64, crc32: UInt32? = nil
@@ -38,7 +39,18 @@ public final class DecompressedSource: ByteSource {
         self.compression = compression
         self.byteCount = byteCount
         self.crc32 = crc32
-        state = Mutex(DecompressionRun(source, range, compression, name: name))
+        state = Mutex(
+            DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil))
+    }
+
+    /// The sources that were read last and keep something for the next read.
+    private static let opened = Mutex(OpenedStreams())
+
+    /// Lets go of what is kept; the next read begins at the start of the stream.
+    private func forget() { state.withLock { $0 = newRun() } }
+
+    private func newRun() -> DecompressionRun {
+        DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil)
     }
 
     /// A read that goes back may decompress everything again.
@@ -76,7 +88,17 @@ public final class DecompressedSource: ByteSource {
             throw IOError(.unexpectedEnd, path: name, operation: "read", offset: offset)
         }
         if total == 0 { return }
-        let bytes = try state.withLock { (state) throws(IOError) in try self.bytes(offset, total, &state) }
+        // Outside of the lock, as the other one may be reading.
+        Self.opened.withLock { $0.use(self) }?.forget()
+        let bytes = try state.withLock { (state) throws(IOError) in
+            do throws(IOError) {
+                return try self.bytes(offset, total, &state)
+            } catch {
+                // What was kept must not be taken for good by the next read.
+                state = newRun()
+                throw error
+            }
+        }
         var position = 0
         for part in bytes {
             copyBytes(from: part.span.bytesView, at: 0, to: &buffer, at: position, count: part.count)
@@ -88,7 +110,7 @@ public final class DecompressedSource: ByteSource {
         _ offset: UInt64, _ count: Int, _ state: inout DecompressionRun
     ) throws(IOError) -> [ArraySlice<UInt8>] {
         if offset < state.windowStart {
-            state = DecompressionRun(source, range, compression, name: name)
+            state = newRun()
         }
         var result: [ArraySlice<UInt8>] = []
         var position = offset
@@ -107,13 +129,12 @@ public final class DecompressedSource: ByteSource {
         while position < end {
             let chunk = try state.advance()
             guard !chunk.isEmpty else {
-                throw IOError(
-                    .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
-                    detail: "the stream holds fewer bytes than it is said to")
+                throw damage(
+                    "the stream holds \(state.position) bytes and not \(byteCount)", at: state.position)
             }
-            try check(state)
             let chunkStart = state.position - UInt64(chunk.count)
             state.keep(chunk, limit: Self.windowByteCount)
+            if state.position >= byteCount { try checkEnd(of: state) }
             if state.position > position {
                 let stop = min(end, state.position)
                 result.append(chunk[Int(position - chunkStart)..<Int(stop - chunkStart)])
@@ -123,14 +144,39 @@ public final class DecompressedSource: ByteSource {
         return result
     }
 
-    /// Refuses a stream that is longer than it is said to be, or ends with another checksum.
-    private func check(_ state: DecompressionRun) throws(IOError) {
-        let isWrong = state.position == byteCount && crc32 != nil && crc32 != state.crc32
-        guard state.position > byteCount || isWrong else { return }
-        throw IOError(
-            .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
-            detail: isWrong
-                ? "what it holds does not have the CRC-32 that is stated"
-                : "the stream holds more bytes than it is said to")
+    /// Checks that a run that made all bytes made no more, and the right ones.
+    private func checkEnd(of run: DecompressionRun) throws(IOError) {
+        let made = run.position
+        let rest = made == byteCount ? try run.advance() : []
+        guard made == byteCount, rest.isEmpty else {
+            throw damage("the stream holds more than its \(byteCount) bytes", at: byteCount)
+        }
+        guard crc32 == nil || run.checksum == crc32 else {
+            throw damage("its bytes do not have the CRC-32 that the archive states", at: 0)
+        }
+    }
+
+    private func damage(_ detail: String, at offset: UInt64) -> IOError {
+        IOError(.damaged, path: name, operation: "decompress", offset: offset, detail: detail)
+    }
+}
+
+/// The streams that may keep what they have decompressed: a file of many members may not keep that of each.
+private struct OpenedStreams {
+    private struct Reference {
+        weak var source: DecompressedSource?
+    }
+
+    private var recent: [Reference] = []
+
+    /// How many may.
+    private static let limit = 4
+
+    /// Notes that a source is read, and returns the one that has to let go for it.
+    mutating func use(_ source: DecompressedSource) -> DecompressedSource? {
+        if recent.last?.source === source { return nil }
+        recent.removeAll { $0.source === source || $0.source == nil }
+        recent.append(Reference(source: source))
+        return recent.count > Self.limit ? recent.removeFirst().source : nil
     }
 }

@@ -9,6 +9,7 @@ public enum FormatRegistry {
         NPYFormat(),
         NPZFormat(),
         ONNXFormat(),
+        NeMoFormat(),
         PyTorchFormat(),
         SafeTensorsFormat(),
         FlaxFormat(),
@@ -36,7 +37,8 @@ public enum FormatRegistry {
                 return model
             }
             var directory = try ModelDirectory(listing)
-            let checkpoint = try readWeights(of: directory, options: options)
+            var checkpoint = try readWeights(of: directory, options: options)
+            try TrainerFiles.add(from: listing, to: &checkpoint)
             if case .file = directory.weights, checkpoint.files.count > 1 {
                 // The file refers to others, which are weights too.
                 directory = ModelDirectory(listing, weights: .parts(checkpoint.files.map(\.path)))

@@ -79,6 +79,8 @@ public struct SourceFile: Sendable {
     public var input: InputFile? { source as? InputFile }
     /// Ranges whose CRC-32 the file itself states, in ascending order, not overlapping.
     public var checksums: [RangeChecksum]
+    /// Compressed members of the file whose CRC-32 is stated, as files of their own.
+    public var members: [SourceFile] = []
 
     /// Makes a source file.
     public init(path: String, source: any ByteSource, checksums: [RangeChecksum] = []) {

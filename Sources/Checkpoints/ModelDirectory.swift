@@ -185,7 +185,7 @@ extension SideFile.Role {
     init?(fileName name: String) {
         let lower = name.lowercased()
         switch lower {
-        case "config.json", "adapter_config.json": self = .config
+        case "config.json", "adapter_config.json", "model_config.yaml": self = .config
         case "generation_config.json": self = .generationConfig
         case "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
             "vocab.json", "vocab.txt", "merges.txt", "tekken.json":
@@ -229,7 +229,9 @@ extension SideFile {
 
     /// Why a file without a role stays behind.
     static func reasonToLeave(_ name: String) -> String {
-        if name == "training_args.bin" { return "training settings, as a pickle" }
+        if name == "training_args.bin" {
+            return "training settings as a pickle; they travel as training_args.json"
+        }
         if isTrainingState(name) { return "training state" }
         if name.hasSuffix(".index.json") { return "the index of weights that were not chosen" }
         if name == "artifact-manifest.json" { return "the receipt of an earlier export" }

@@ -69,9 +69,10 @@ extension ExportPlan {
     public init(model: OpenedModel, options: ExportOptions) throws(ConversionError) {
         var checkpoint = model.checkpoint
         guard !checkpoint.tensors.isEmpty else {
+            let held = checkpoint.skipped.first.map { ", only \($0.name): \($0.reason)" } ?? ""
             throw .source(
                 CheckpointError(
-                    .malformed, "no-tensors", "there is no tensor in it",
+                    .malformed, "no-tensors", "there is no tensor in it\(held)",
                     file: checkpoint.files.first?.path ?? ""))
         }
         let config = try ModelConfig(of: model)

@@ -185,7 +185,7 @@ extension IOError {
     fileprivate var isWorthAnotherTry: Bool {
         switch code {
         case .system, .cancelled, .transient: true
-        case .notRegularFile, .unexpectedEnd, .changedWhileReading, .unreadable: false
+        case .notRegularFile, .unexpectedEnd, .damaged, .changedWhileReading, .unreadable: false
         }
     }
 }
