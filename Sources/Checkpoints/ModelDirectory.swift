@@ -31,6 +31,12 @@ public struct ModelDirectory: Sendable {
             }
         }
 
+        /// Whether a part of the weights is in the directory of this name.
+        func lies(in directory: String) -> Bool {
+            guard case .parts(let files) = self else { return false }
+            return files.contains { $0.utf8.starts(with: (directory + "/").utf8) }
+        }
+
         /// `adapter_model` for an adapter's weights, else `model`.
         public var outputBaseName: String {
             let first =
@@ -52,7 +58,11 @@ public struct ModelDirectory: Sendable {
     public init(_ listing: DirectoryListing, weights: Weights) {
         let files = listing.files
         var left =
-            listing.left + listing.directories.map { SkippedItem(name: $0 + "/", reason: "a directory") }
+            listing.left
+            + listing.directories.filter { !weights.lies(in: $0) }.map {
+                SkippedItem(
+                    name: $0 + "/", reason: $0.hasPrefix("optimizer") ? "training state" : "a directory")
+            }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
             if let role = SideFile.Role(fileName: name) {
@@ -115,9 +125,7 @@ extension ModelDirectory {
 
     private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
         let other: (String, String)? =
-            if files.contains(".metadata") {
-                ("dcp", "a torch.distributed.checkpoint directory, which is not read yet")
-            } else if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
+            if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
                 ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
             } else if files.contains(where: { $0.hasSuffix(".gguf") }) {
                 ("gguf", "a GGUF model, which is not read yet")

@@ -4,14 +4,17 @@ internal import TensorCore
 
 /// A zip archive of PyTorch: one folder with `data.pkl` and a member for each storage under `data/`.
 struct ArchiveCheckpoint {
-    private let archive: ZipArchive
-    private let folder: String
-    private let displayName: String
-    private let limits = PickleLimits()
+    let archive: ZipArchive
+    let folder: String
+    let displayName: String
+    let limits = PickleLimits()
 
-    init(_ source: any ByteSource, displayName: String) throws(CheckpointError) {
+    /// - Parameter range: the part of the source that is the archive; all of it where nil.
+    init(
+        _ source: any ByteSource, range: Range<UInt64>? = nil, displayName: String
+    ) throws(CheckpointError) {
         do {
-            archive = try ZipArchive(reading: source)
+            archive = try ZipArchive(reading: source, range: range)
         } catch {
             throw CheckpointError(error, file: displayName)
         }
@@ -92,7 +95,7 @@ struct ArchiveCheckpoint {
     }
 
     /// The storages, and the checksums of their members in order of place.
-    private func storageTable() throws(CheckpointError) -> (StorageTable, [RangeChecksum], Bool) {
+    func storageTable() throws(CheckpointError) -> (StorageTable, [RangeChecksum], Bool) {
         var table = StorageTable(source: archive.source)
         table.isBigEndian = try isBigEndian()
         var checksums: [RangeChecksum] = []
@@ -113,7 +116,7 @@ struct ArchiveCheckpoint {
         return (table, checksums, lacksChecksum)
     }
 
-    private func checkVersion() throws(CheckpointError) {
+    func checkVersion() throws(CheckpointError) {
         guard let text = try smallText("version") else { return }
         guard let version = Int(text), 1...10 ~= version else {
             throw CheckpointError(
@@ -141,7 +144,7 @@ struct ArchiveCheckpoint {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
+    func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
         do {
             return try archive.contents(of: entry, limit: limit)
         } catch {

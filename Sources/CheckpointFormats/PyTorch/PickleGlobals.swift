@@ -44,7 +44,7 @@ enum TensorRecipe: String {
 
 /// The globals that a file may name, each by its exact module and name; every other one is refused.
 struct PickleGlobals {
-    private var roles: [String: PickleRole]
+    var roles: [String: PickleRole]
     /// Whether any class under the module `__torch__` is a record: the classes that a TorchScript archive defines.
     var allowsTorchScript = false
 
@@ -99,15 +99,20 @@ struct PickleGlobals {
     }()
 }
 
-/// Why a global was refused, in words that say what the file is likely to be.
-func refusalMessage(module: String, name: String) -> String {
-    let root = module.prefix { $0 != "." }
-    let object = "\(module).\(name)"
+/// Whether a module, or the one of a global, is known to run commands or code.
+func isCommandModule(_ name: String) -> Bool {
     let commandModules: Set<Substring> = [
         "os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "runpy", "shutil", "socket",
         "ctypes", "importlib", "pty", "commands", "webbrowser", "pip", "code", "pickle", "marshal",
     ]
-    if commandModules.contains(root) {
+    return commandModules.contains(name.prefix { $0 != "." })
+}
+
+/// Why a global was refused, in words that say what the file is likely to be.
+func refusalMessage(module: String, name: String) -> String {
+    let root = module.prefix { $0 != "." }
+    let object = "\(module).\(name)"
+    if isCommandModule(module) {
         return "the file asks Python to use \(object), which can run commands or code; nothing was run. "
             + "Do not load this file with PyTorch"
     }

@@ -14,10 +14,13 @@ struct StorageTable {
         var byteCount: UInt64 { range.upperBound - range.lowerBound }
     }
 
-    let source: any ByteSource
+    private(set) var source: any ByteSource
     var items: [ByteKey: Item] = [:]
     /// Whether numbers in storages have their most significant byte first.
     var isBigEndian = false
+
+    /// Takes the bytes from another source that has the same at the same places.
+    mutating func replaceSource(by other: any ByteSource) { source = other }
 
     /// The bytes of all storages.
     var byteCount: UInt64 {
