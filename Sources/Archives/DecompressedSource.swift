@@ -13,6 +13,7 @@ public final class DecompressedSource: ByteSource {
     private let source: any ByteSource
     private let range: Range<UInt64>
     private let compression: Compression
+    private let mayEndEarly: Bool
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
@@ -26,16 +27,19 @@ public final class DecompressedSource: ByteSource {
     ///   - range: where the stream stands in it, all of it.
     ///   - compression: how it is compressed.
     ///   - byteCount: the size of what it holds.
+    ///   - mayEndEarly: whether the stream need not be finished; what it holds must tell where it ends.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64
+        byteCount: UInt64, mayEndEarly: Bool = false
     ) {
         self.name = name
         self.source = source
         self.range = range
         self.compression = compression
         self.byteCount = byteCount
-        state = Mutex(DecompressionRun(source, range, compression, name: name))
+        self.mayEndEarly = mayEndEarly
+        state = Mutex(
+            DecompressionRun(source, range, compression, name: name, mayEndEarly: mayEndEarly))
     }
 
     /// A read that goes back may decompress everything again.
@@ -43,9 +47,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The bytes of a stream of unknown size, where it has at most `limit`; nil where it has more.
     public static func contents(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> [UInt8]? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         var result: [UInt8] = []
         while result.count <= limit {
             let made = try run.advance()
@@ -57,9 +63,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The size of what a stream holds, found by decompressing it; nil where it is more than `limit`.
     public static func size(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> UInt64? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         while run.position <= limit {
             if try run.advance().isEmpty { return run.position }
         }
@@ -85,7 +93,7 @@ public final class DecompressedSource: ByteSource {
         _ offset: UInt64, _ count: Int, _ state: inout DecompressionRun
     ) throws(IOError) -> [ArraySlice<UInt8>] {
         if offset < state.windowStart {
-            state = DecompressionRun(source, range, compression, name: name)
+            state = DecompressionRun(source, range, compression, name: name, mayEndEarly: mayEndEarly)
         }
         var result: [ArraySlice<UInt8>] = []
         var position = offset

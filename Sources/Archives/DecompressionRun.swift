@@ -6,6 +6,7 @@ final class DecompressionRun {
     private let range: Range<UInt64>
     private let compression: Compression
     private let name: String
+    private let mayEndEarly: Bool
     private var decompressor: Decompressor?
     private var input: [UInt8] = []
     private var inputUsed = 0
@@ -20,11 +21,15 @@ final class DecompressionRun {
     private static var inputByteCount: Int { 256 << 10 }
     private static var outputByteCount: Int { 1 << 20 }
 
-    init(_ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String) {
+    init(
+        _ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String,
+        mayEndEarly: Bool = false
+    ) {
         self.source = source
         self.range = range
         self.compression = compression
         self.name = name
+        self.mayEndEarly = mayEndEarly
         place = range.lowerBound
     }
 
@@ -59,7 +64,7 @@ final class DecompressionRun {
                     continue
                 }
                 let isUsedUp = inputUsed == input.count && place == range.upperBound
-                if isUsedUp, decompressor.isAtEnd || range.isEmpty { return [] }
+                if isUsedUp, decompressor.isAtEnd || range.isEmpty || mayEndEarly { return [] }
                 throw .corrupt
             }
         } catch {

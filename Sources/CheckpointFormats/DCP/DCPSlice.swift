@@ -39,10 +39,11 @@ struct DCPSliceReader: Sendable {
         let (file, range) = try place(of: slice)
         guard range.upperBound - range.lowerBound <= UInt64(limit) else { return nil }
         guard try isCompressed(slice, file) else { return try Self.object(in: file, range, slice.file) }
+        // PyTorch does not always finish the stream; the archive in it has an end of its own.
         let contents: [UInt8]?
         do {
             contents = try DecompressedSource.contents(
-                of: file, range: range, compression: .zstd, limit: limit)
+                of: file, range: range, compression: .zstd, limit: limit, mayEndEarly: true)
         } catch { throw Self.damaged(error) }
         guard let contents else { return nil }
         return try Self.object(
