@@ -61,7 +61,7 @@ public struct ModelDirectory: Sendable {
             listing.left
             + listing.directories.filter { !weights.lies(in: $0) }.map {
                 SkippedItem(
-                    name: $0 + "/", reason: $0.hasPrefix("optimizer") ? "training state" : "a directory")
+                    name: $0 + "/", reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
             }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
@@ -125,9 +125,7 @@ extension ModelDirectory {
 
     private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
         let other: (String, String)? =
-            if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
-                ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
-            } else if files.contains(where: { $0.hasSuffix(".gguf") }) {
+            if files.contains(where: { $0.hasSuffix(".gguf") }) {
                 ("gguf", "a GGUF model, which is not read yet")
             } else {
                 nil
@@ -202,7 +200,7 @@ extension SideFile.Role {
         case "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
             "image_processor_config.json":
             self = .processor
-        case "trainer_state.json", "artifact-manifest.json": return nil
+        case "trainer_state.json", "artifact-manifest.json", "zero_to_fp32.py", "zero_to_torch.py": return nil
         default:
             if lower.hasPrefix("readme") || lower.hasPrefix("model_card") {
                 self = .card
@@ -233,6 +231,11 @@ extension SideFile {
         ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(
             name)
             || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
+    }
+
+    /// True for directories of a trainer's state beside the weights: an optimizer's, and those of DeepSpeed.
+    static func isTrainingState(directory name: String) -> Bool {
+        name.hasPrefix("optimizer") || name.hasPrefix("global_step")
     }
 
     /// Why a file without a role stays behind.
