@@ -8,7 +8,9 @@ public enum FormatRegistry {
     public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat()]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [DCPFormat(), DeepSpeedFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [
+        DCPFormat(), HubShardsFormat(), DeepSpeedFormat(),
+    ]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 

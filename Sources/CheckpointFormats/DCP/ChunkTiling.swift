@@ -167,3 +167,24 @@ extension ChunkTiling.Piece {
         return result
     }
 }
+
+extension ChunkTiling.Failure {
+    /// The error of a tensor whose parts these are.
+    func error(shape: [UInt64], tensor: TensorName, place: String) -> CheckpointError {
+        func make(
+            _ class: CheckpointError.Class, _ code: String, _ message: String
+        ) -> CheckpointError { CheckpointError(`class`, code, message, file: place, tensor: tensor) }
+        return switch self {
+        case .hole(let at):
+            make(
+                .malformed, "chunk-hole",
+                "no part holds its element \(at) of shape \(shape): the checkpoint lacks what some rank had")
+        case .overlap(let at):
+            make(.malformed, "chunk-overlap", "two parts hold its element \(at) of shape \(shape)")
+        case .irregular:
+            make(.unsupported, "chunk-irregular", "its parts lie too irregularly to put it together")
+        case .mismatch(let mismatch):
+            make(.malformed, "chunk-mismatch", "its parts do not fit together: \(mismatch)")
+        }
+    }
+}

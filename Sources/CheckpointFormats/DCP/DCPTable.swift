@@ -152,27 +152,7 @@ extension DCPTable {
             full[last] *= 2
             return TensorRecord(name: tensor, dtype: .f4, shape: full, source: whole.source)
         } catch {
-            throw failure(error, shape, tensor)
-        }
-    }
-
-    private func failure(
-        _ failure: ChunkTiling.Failure, _ shape: [UInt64], _ tensor: TensorName
-    ) -> CheckpointError {
-        func error(
-            _ class: CheckpointError.Class, _ code: String, _ message: String
-        ) -> CheckpointError { CheckpointError(`class`, code, message, file: place, tensor: tensor) }
-        return switch failure {
-        case .hole(let at):
-            error(
-                .malformed, "chunk-hole",
-                "no part holds its element \(at) of shape \(shape): the checkpoint lacks what some rank had")
-        case .overlap(let at):
-            error(.malformed, "chunk-overlap", "two parts hold its element \(at) of shape \(shape)")
-        case .irregular:
-            error(.unsupported, "chunk-irregular", "its parts lie too irregularly to put it together")
-        case .mismatch(let mismatch):
-            error(.malformed, "chunk-mismatch", "its parts do not fit together: \(mismatch)")
+            throw error.error(shape: shape, tensor: tensor, place: place)
         }
     }
 
