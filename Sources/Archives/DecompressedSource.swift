@@ -14,6 +14,7 @@ public final class DecompressedSource: ByteSource {
     private let range: Range<UInt64>
     private let compression: Compression
     private let crc32: UInt32?
+    private let mayEndEarly: Bool
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
@@ -29,9 +30,10 @@ public final class DecompressedSource: ByteSource {
     ///   - byteCount: the size of what it holds.
     ///   - crc32: the CRC-32 of what it holds, where that is known: the read that reaches the end fails where it
     ///     is another.
+    ///   - mayEndEarly: whether the stream need not be finished; what it holds must tell where it ends.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64, crc32: UInt32? = nil
+        byteCount: UInt64, crc32: UInt32? = nil, mayEndEarly: Bool = false
     ) {
         self.name = name
         self.source = source
@@ -39,8 +41,9 @@ public final class DecompressedSource: ByteSource {
         self.compression = compression
         self.byteCount = byteCount
         self.crc32 = crc32
+        self.mayEndEarly = mayEndEarly
         state = Mutex(
-            DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil))
+            DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly))
     }
 
     /// The sources that were read last and keep something for the next read.
@@ -50,7 +53,7 @@ public final class DecompressedSource: ByteSource {
     private func forget() { state.withLock { $0 = newRun() } }
 
     private func newRun() -> DecompressionRun {
-        DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil)
+        DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly)
     }
 
     /// A read that goes back may decompress everything again.
@@ -58,9 +61,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The bytes of a stream of unknown size, where it has at most `limit`; nil where it has more.
     public static func contents(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> [UInt8]? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         var result: [UInt8] = []
         while result.count <= limit {
             let made = try run.advance()
@@ -72,9 +77,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The size of what a stream holds, found by decompressing it; nil where it is more than `limit`.
     public static func size(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> UInt64? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         while run.position <= limit {
             if try run.advance().isEmpty { return run.position }
         }

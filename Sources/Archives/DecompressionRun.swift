@@ -6,6 +6,7 @@ final class DecompressionRun {
     private let range: Range<UInt64>
     private let compression: Compression
     private let name: String
+    private let mayEndEarly: Bool
     private var decompressor: Decompressor?
     private var input: [UInt8] = []
     private var inputUsed = 0
@@ -28,13 +29,14 @@ final class DecompressionRun {
 
     init(
         _ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String,
-        takesChecksum: Bool = false
+        takesChecksum: Bool = false, mayEndEarly: Bool = false
     ) {
         self.source = source
         self.range = range
         self.compression = compression
         self.name = name
         self.takesChecksum = takesChecksum
+        self.mayEndEarly = mayEndEarly
         place = range.lowerBound
     }
 
@@ -71,7 +73,7 @@ final class DecompressionRun {
                     continue
                 }
                 let isUsedUp = inputUsed == input.count && place == range.upperBound
-                if isUsedUp, decompressor.isAtEnd || range.isEmpty { return [] }
+                if isUsedUp, decompressor.isAtEnd || range.isEmpty || mayEndEarly { return [] }
                 throw .corrupt
             }
         } catch {

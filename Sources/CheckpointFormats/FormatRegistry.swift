@@ -16,7 +16,12 @@ public enum FormatRegistry {
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [
+        MLXFormat(),
+        DCPFormat(),
+        HubShardsFormat(),
+        DeepSpeedFormat(),
+    ]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 

@@ -31,6 +31,12 @@ public struct ModelDirectory: Sendable {
             }
         }
 
+        /// Whether a part of the weights is in the directory of this name.
+        func lies(in directory: String) -> Bool {
+            guard case .parts(let files) = self else { return false }
+            return files.contains { $0.utf8.starts(with: (directory + "/").utf8) }
+        }
+
         /// `adapter_model` for an adapter's weights, else `model`.
         public var outputBaseName: String {
             let first =
@@ -52,7 +58,11 @@ public struct ModelDirectory: Sendable {
     public init(_ listing: DirectoryListing, weights: Weights) {
         let files = listing.files
         var left =
-            listing.left + listing.directories.map { SkippedItem(name: $0 + "/", reason: "a directory") }
+            listing.left
+            + listing.directories.filter { !weights.lies(in: $0) }.map {
+                SkippedItem(
+                    name: $0 + "/", reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
+            }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
             if let role = SideFile.Role(fileName: name) {
@@ -115,11 +125,7 @@ extension ModelDirectory {
 
     private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
         let other: (String, String)? =
-            if files.contains(".metadata") {
-                ("dcp", "a torch.distributed.checkpoint directory, which is not read yet")
-            } else if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
-                ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
-            } else if files.contains(where: { $0.hasSuffix(".gguf") }) {
+            if files.contains(where: { $0.hasSuffix(".gguf") }) {
                 ("gguf", "a GGUF model, which is not read yet")
             } else {
                 nil
@@ -194,7 +200,7 @@ extension SideFile.Role {
         case "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
             "image_processor_config.json":
             self = .processor
-        case "trainer_state.json", "artifact-manifest.json": return nil
+        case "trainer_state.json", "artifact-manifest.json", "zero_to_fp32.py", "zero_to_torch.py": return nil
         default:
             if lower.hasPrefix("readme") || lower.hasPrefix("model_card") {
                 self = .card
@@ -225,6 +231,11 @@ extension SideFile {
         ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(
             name)
             || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
+    }
+
+    /// True for directories of a trainer's state beside the weights: an optimizer's, and those of DeepSpeed.
+    static func isTrainingState(directory name: String) -> Bool {
+        name.hasPrefix("optimizer") || name.hasPrefix("global_step")
     }
 
     /// Why a file without a role stays behind.

@@ -4,10 +4,10 @@ internal import TensorCore
 
 /// A zip archive of PyTorch: one folder with `data.pkl` and a member for each storage under `data/`.
 struct ArchiveCheckpoint {
-    private let archive: ZipArchive
-    private let folder: String
-    private let displayName: String
-    private let limits = PickleLimits()
+    let archive: ZipArchive
+    let folder: String
+    let displayName: String
+    let limits = PickleLimits()
 
     /// Reads the directory of an archive that is a file, or a part of one.
     init(
@@ -97,9 +97,10 @@ struct ArchiveCheckpoint {
         ]
     }
 
-    private func isStorage(_ entry: ZipEntry) -> Bool { entry.name.starts(with: (folder + "data/").utf8) }
+    func isStorage(_ entry: ZipEntry) -> Bool { entry.name.starts(with: (folder + "data/").utf8) }
 
-    private func storageTable() throws(CheckpointError) -> StorageTable {
+    /// The storages by key.
+    func storageTable() throws(CheckpointError) -> StorageTable {
         var table = StorageTable(source: archive.source)
         table.isBigEndian = try isBigEndian()
         let prefixCount = folder.utf8.count + 5
@@ -137,7 +138,7 @@ struct ArchiveCheckpoint {
     }
 
     /// The checksums of the storages, in order of place.
-    private func addChecksums(to file: inout SourceFile) {
+    func addChecksums(to file: inout SourceFile) {
         for entry in archive.entries where isStorage(entry) && entry.byteCount > 0 && !entry.lacksChecksum {
             let isStored = entry.method == .stored
             let range = isStored ? entry.dataRange : 0..<entry.byteCount
@@ -153,7 +154,7 @@ struct ArchiveCheckpoint {
         file.checksums.sort { $0.range.lowerBound < $1.range.lowerBound }
     }
 
-    private func checkVersion() throws(CheckpointError) {
+    func checkVersion() throws(CheckpointError) {
         guard let text = try smallText("version") else { return }
         guard let version = Int(text), 1...10 ~= version else {
             throw CheckpointError(
@@ -181,7 +182,7 @@ struct ArchiveCheckpoint {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
+    func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
         do {
             return try archive.contents(of: entry, limit: limit)
         } catch {

@@ -16,6 +16,12 @@ enum DeniedGlobals {
             || prefixes.contains { module == $0 || module.hasPrefix($0 + ".") }
     }
 
+    /// Whether a global with its module before it is one of them.
+    static func contains(qualifiedName: String) -> Bool {
+        let parts = qualifiedName.split(separator: ".", omittingEmptySubsequences: false)
+        return contains(module: parts.dropLast().joined(separator: "."), name: String(parts.last ?? ""))
+    }
+
     /// Types among the builtins that are data.
     private static let plainTypes: Set<String> = [
         "object", "list", "dict", "tuple", "set", "frozenset", "int", "float", "complex", "bool", "str",

@@ -50,7 +50,7 @@ enum TensorRecipe: String {
 
 /// The globals that a file may name, each by its exact module and name; every other one is refused.
 struct PickleGlobals {
-    private var roles: [String: PickleRole]
+    var roles: [String: PickleRole]
     /// Whether any class under the module `__torch__` is a record: the classes that a TorchScript archive defines.
     var allowsTorchScript = false
     /// Whether unknown classes are records, but for those that run commands or code.

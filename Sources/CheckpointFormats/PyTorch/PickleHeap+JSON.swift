@@ -148,3 +148,13 @@ extension DType {
         }
     }
 }
+
+extension PickleHeap {
+    /// A value as JSON, by ``PickleJSON``, and what is left of a budget.
+    func json(_ value: PickleValue, budget: inout Int) -> JSONValue {
+        var writer = PickleJSON(self)
+        writer.budget = budget
+        defer { budget = max(0, writer.budget) }
+        return writer.json(value)
+    }
+}

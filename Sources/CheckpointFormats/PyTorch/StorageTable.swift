@@ -1,3 +1,4 @@
+internal import Archives
 internal import Checkpoints
 internal import TensorCore
 
@@ -11,10 +12,18 @@ struct StorageTable {
         var member: String?
     }
 
-    let source: any ByteSource
+    private(set) var source: any ByteSource
     var items: [ByteKey: Item] = [:]
     /// Whether numbers in storages have their most significant byte first.
     var isBigEndian = false
+
+    /// Takes the bytes from another source that has the same at the same places; those that are decompressed stay.
+    mutating func replaceSource(by other: any ByteSource) {
+        source = other
+        for key in items.keys where !(items[key]?.extent.source is DecompressedSource) {
+            items[key]?.extent.source = other
+        }
+    }
 
     /// The bytes of all storages.
     var byteCount: UInt64 {
