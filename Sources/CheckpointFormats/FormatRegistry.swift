@@ -15,13 +15,21 @@ public enum FormatRegistry {
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat(), MetaFormat()]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(
         path: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> OpenedModel {
+        let model = try openAsStored(path: path, options: options)
+        guard case .scheme(let scheme) = options.names else { return model }
+        return try model.renamed(to: scheme, path: path, options: options)
+    }
+
+    private static func openAsStored(
+        path: String, options: ReadOptions
     ) throws(CheckpointError) -> OpenedModel {
         let kind: FileSystem.Kind?
         do { kind = try FileSystem.kind(of: path) } catch { throw CheckpointError(error) }
