@@ -101,6 +101,14 @@ struct SourceOptions: ParsableArguments {
             """)
     var precision: PrecisionOption?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            What tensors are called: keep for the names of the source, hf for those of transformers, or another \
+            scheme, such as gguf, meta, torchtune, megatron, mlx or flax. Needs the model's config.json.
+            """, valueName: "scheme"))
+    var names: String?
+
     /// The options of the readers.
     var readOptions: ReadOptions {
         var options = ReadOptions(root: root)
@@ -108,6 +116,7 @@ struct SourceOptions: ParsableArguments {
         options.skipsUnsupported = skipUnsupported
         options.voidDType = voidAs.flatMap { DType(name: $0.uppercased()) }
         options.precision = precision.flatMap { .init(rawValue: $0.rawValue) }
+        options.names = names.map { $0 == "keep" ? .stored : .scheme($0) }
         return options
     }
 
@@ -116,9 +125,14 @@ struct SourceOptions: ParsableArguments {
 
     /// The options as arguments.
     var arguments: [String] {
-        (root.map { ["--root=\($0)"] } ?? []) + (allowOpaque ? ["--allow-opaque"] : [])
-            + (skipUnsupported ? ["--skip-unsupported"] : []) + (voidAs.map { ["--void-as=\($0)"] } ?? [])
-            + (precision.map { ["--precision=\($0.rawValue)"] } ?? [])
+        var result: [String] = []
+        if let root { result.append("--root=\(root)") }
+        if allowOpaque { result.append("--allow-opaque") }
+        if skipUnsupported { result.append("--skip-unsupported") }
+        if let voidAs { result.append("--void-as=\(voidAs)") }
+        if let precision { result.append("--precision=\(precision.rawValue)") }
+        if let names { result.append("--names=\(names)") }
+        return result
     }
 
     func validate() throws {

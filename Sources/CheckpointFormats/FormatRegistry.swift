@@ -21,6 +21,7 @@ public enum FormatRegistry {
         DCPFormat(),
         HubShardsFormat(),
         DeepSpeedFormat(),
+        MetaFormat(),
     ]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
@@ -28,6 +29,14 @@ public enum FormatRegistry {
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(
         path: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> OpenedModel {
+        let model = try openAsStored(path: path, options: options)
+        guard case .scheme(let scheme) = options.names else { return model }
+        return try model.renamed(to: scheme, path: path, options: options)
+    }
+
+    private static func openAsStored(
+        path: String, options: ReadOptions
     ) throws(CheckpointError) -> OpenedModel {
         let kind: FileSystem.Kind?
         do { kind = try FileSystem.kind(of: path) } catch { throw CheckpointError(error) }
