@@ -16,7 +16,8 @@ public final class DecompressedSource: ByteSource {
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
-    static var windowByteCount: Int { 16 << 20 }
+    public static var windowByteCount: Int { 16 << 20 }
+    private let windowByteCount: Int
 
     /// Makes a source.
     ///
@@ -26,15 +27,17 @@ public final class DecompressedSource: ByteSource {
     ///   - range: where the stream stands in it, all of it.
     ///   - compression: how it is compressed.
     ///   - byteCount: the size of what it holds.
+    ///   - window: how many bytes are kept of those that were passed.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64
+        byteCount: UInt64, window: Int = windowByteCount
     ) {
         self.name = name
         self.source = source
         self.range = range
         self.compression = compression
         self.byteCount = byteCount
+        windowByteCount = window
         state = Mutex(DecompressionRun(source, range, compression, name: name))
     }
 
@@ -109,7 +112,7 @@ public final class DecompressedSource: ByteSource {
                     detail: "the stream holds fewer bytes than it is said to")
             }
             let chunkStart = state.position - UInt64(chunk.count)
-            state.keep(chunk, limit: Self.windowByteCount)
+            state.keep(chunk, limit: windowByteCount)
             if state.position > position {
                 let stop = min(end, state.position)
                 result.append(chunk[Int(position - chunkStart)..<Int(stop - chunkStart)])

@@ -8,7 +8,7 @@ public enum FormatRegistry {
     public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat(), FlaxFormat()]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = []
+    public static let directoryFormats: [any DirectoryFormat] = [OrbaxFormat()]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
 

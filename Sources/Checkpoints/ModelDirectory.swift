@@ -31,6 +31,12 @@ public struct ModelDirectory: Sendable {
             }
         }
 
+        /// Whether files of the directory of this name are among the weights.
+        func usesDirectory(_ name: String) -> Bool {
+            guard case .parts(let files) = self else { return false }
+            return files.contains { $0.utf8.starts(with: (name + "/").utf8) }
+        }
+
         /// `adapter_model` for an adapter's weights, else `model`.
         public var outputBaseName: String {
             let first =
@@ -52,7 +58,9 @@ public struct ModelDirectory: Sendable {
     public init(_ listing: DirectoryListing, weights: Weights) {
         let files = listing.files
         var left =
-            listing.left + listing.directories.map { SkippedItem(name: $0 + "/", reason: "a directory") }
+            listing.left
+            + listing.directories.filter { !weights.usesDirectory($0) }
+            .map { SkippedItem(name: $0 + "/", reason: "a directory") }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
             if let role = SideFile.Role(fileName: name) {
