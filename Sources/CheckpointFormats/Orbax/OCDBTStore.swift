@@ -2,7 +2,7 @@ internal import Checkpoints
 internal import TensorCore
 
 /// The keys and values of an OCDBT database, its newest version, read whole but for values outside its nodes.
-struct OCDBTStore: OrbaxStore {
+struct OCDBTStore {
     private var keys: [UInt8] = []
     private var keyEnds: [Int] = []
     private var places: [Place] = []
@@ -43,6 +43,7 @@ struct OCDBTStore: OrbaxStore {
         keys[(index == 0 ? 0 : keyEnds[index - 1])..<keyEnds[index]]
     }
 
+    /// The bytes of a key, or nil where it has none.
     func value(_ key: String, _ files: inout OrbaxFiles) throws(CheckpointError) -> Extent? {
         var (low, high) = (0, places.count)
         let wanted = Array(key.utf8)
@@ -68,7 +69,8 @@ struct OCDBTStore: OrbaxStore {
         return Extent(source: source, offset: place.offset, byteCount: place.byteCount)
     }
 
-    func arrayNames() throws(CheckpointError) -> [String] {
+    /// The names of arrays.
+    var arrayNames: [String] {
         let suffixes = ["/.zarray", "/zarr.json"].map { Array($0.utf8) }
         var names: [String] = []
         for index in places.indices {

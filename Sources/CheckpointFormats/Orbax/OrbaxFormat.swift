@@ -1,6 +1,6 @@
 public import Checkpoints
 internal import StrictJSON
-internal import TensorCore
+package import TensorCore
 
 /// What Orbax writes: trees of arrays in zarr, inside an OCDBT database or as plain directories.
 public struct OrbaxFormat: DirectoryFormat {
@@ -40,7 +40,7 @@ public struct OrbaxFormat: DirectoryFormat {
         var inner = options
         inner.root = place.root
         let tree = try place.item.map { item throws(CheckpointError) in try listing.listing(of: item) } ?? listing
-        var reader = try OrbaxReader(tree)
+        var reader = try OrbaxReader(OrbaxFiles(tree))
         var checkpoint = try reader.read(options: inner)
         let prefix = place.item.map { $0 + "/" } ?? ""
         for index in checkpoint.files.indices { checkpoint.files[index].path = prefix + checkpoint.files[index].path }
@@ -50,6 +50,14 @@ public struct OrbaxFormat: DirectoryFormat {
             + Self.bookkeeping(listing, "")
         return OpenedModel(
             checkpoint: checkpoint, directory: ModelDirectory(listing, weights: .parts(parts)))
+    }
+
+    /// Reads a tree whose files are anywhere, by their paths in it.
+    package static func read(
+        _ sources: [(path: String, source: any ByteSource)], name: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> Checkpoint {
+        var reader = try OrbaxReader(OrbaxFiles(sources, name: name))
+        return try reader.read(options: options)
     }
 
     static let stepName = "_CHECKPOINT_METADATA"

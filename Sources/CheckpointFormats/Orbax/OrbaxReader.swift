@@ -4,9 +4,8 @@ internal import TensorCore
 
 /// Reads one tree of arrays that Orbax saved: a directory with `_METADATA`, or with arrays alone.
 struct OrbaxReader {
-    let listing: DirectoryListing
     private(set) var files: OrbaxFiles
-    private var store: any OrbaxStore
+    private let store: OrbaxStore
     private var tree: PyTree
     private var arrayCount = 0
     private var chunkCount = 0
@@ -27,42 +26,43 @@ struct OrbaxReader {
         listing.has(metadataName) || listing.has(OCDBTStore.manifestName)
     }
 
-    init(_ listing: DirectoryListing) throws(CheckpointError) {
-        self.listing = listing
-        files = OrbaxFiles(listing.path)
-        tree = PyTree(file: listing.path)
-        guard !listing.path.utf8.contains(".orbax-checkpoint-tmp".utf8) else {
+    init(_ sources: OrbaxFiles) throws(CheckpointError) {
+        var files = sources
+        let name = files.name
+        guard !name.utf8.contains(".orbax-checkpoint-tmp".utf8) else {
             throw CheckpointError(
                 .malformed, "orbax-unfinished", "the directory is one of a save that was never committed",
-                file: listing.path)
+                file: name)
         }
-        if listing.has(OCDBTStore.manifestName) {
-            store = try OCDBTStore(&files)
-        } else if listing.directories.contains(where: { $0.hasPrefix("ocdbt.process_") }) {
+        if try files.has(OCDBTStore.manifestName) {
+            store = .database(try OCDBTStore(&files))
+        } else if files.directories.contains(where: { $0.hasPrefix("ocdbt.process_") }) {
             throw CheckpointError(
                 .malformed, "orbax-unfinished",
                 "the parts of the processes were never merged: there is no \(OCDBTStore.manifestName)",
-                file: listing.path)
+                file: name)
         } else {
-            store = DirectoryStore(listing: listing)
+            store = .directories
         }
+        tree = PyTree(file: name)
+        self.files = files
     }
 
     /// The checkpoint with lazy tensors.
     mutating func read(options: ReadOptions) throws(CheckpointError) -> Checkpoint {
-        if listing.has(Self.metadataName) { try readMetadata() } else { try readNames() }
+        if try files.has(Self.metadataName) { try readMetadata() } else { try readNames() }
         let selection = try PyTreeSelection(tree, options: options)
         var checkpoint = selection.checkpoint(format: "orbax", files: [], root: options.root)
         checkpoint.warnings = warnings
         // Of a directory for each array, only those that are taken count.
         var used: Set<ByteKey> = []
-        if store is DirectoryStore {
+        if store.isPlain {
             for tensor in checkpoint.tensors {
                 tensor.source.forEachExtent { used.insert(ByteKey($0.source.name)) }
             }
         }
         checkpoint.files = files.files.filter { file in
-            !(store is DirectoryStore) || used.contains(ByteKey(file.source.name))
+            !store.isPlain || used.contains(ByteKey(file.source.name))
                 || [".zarray", "zarr.json", Self.metadataName].contains(Path.name(of: file.path))
         }
         return checkpoint
@@ -86,7 +86,7 @@ extension OrbaxReader {
                 .malformed, "orbax-metadata", "the metadata has no tree_metadata", file: name)
         }
         storesEveryChunk = metadata["store_array_data_equal_to_fill_value"]?.bool ?? false
-        if metadata["use_ocdbt"]?.bool == true, store is DirectoryStore {
+        if metadata["use_ocdbt"]?.bool == true, store.isPlain {
             throw CheckpointError(
                 .malformed, "file-missing",
                 "the metadata says that the arrays are in OCDBT, but there is no \(OCDBTStore.manifestName)",
@@ -108,7 +108,7 @@ extension OrbaxReader {
             let content: PyTree.Content
             switch value?["value_type"]?.string {
             case "string":
-                if strings == nil, listing.has(Self.stringsName) {
+                if strings == nil, try files.has(Self.stringsName) {
                     strings = try json(try files.contents(Self.stringsName, limit: 1 << 20), Self.stringsName)
                 }
                 content = strings?[path].map { .value($0) } ?? .left("text that is not there")
@@ -127,7 +127,7 @@ extension OrbaxReader {
     /// A directory of an older version, without metadata: the arrays by their names.
     private mutating func readNames() throws(CheckpointError) {
         var places: [Step: Int] = [:]
-        for name in try store.arrayNames() {
+        for name in try store.arrayNames(files) {
             guard let array = try array(name) else { continue }
             let keys = Array(name.utf8).split(separator: 0x2E, omittingEmptySubsequences: false)
             try place(array, at: keys.map { Array($0) }, &places)
@@ -155,7 +155,7 @@ extension OrbaxReader {
                 guard !isLast, case .container = tree.nodes[known].content else {
                     throw CheckpointError(
                         .malformed, "duplicate-key", "two arrays stand at the same place of the tree",
-                        file: listing.path, tensor: TensorName(tree.shownName(of: known)))
+                        file: files.name, tensor: TensorName(tree.shownName(of: known)))
                 }
                 current = known
             } else {
@@ -240,7 +240,7 @@ extension OrbaxReader {
         guard let count = DType.elementCount(of: counts), count <= UInt64(Self.chunkLimit - chunkCount) else {
             throw CheckpointError(
                 .malformed, "item-limit", "its arrays have more than \(Self.chunkLimit) chunks",
-                file: listing.path, tensor: TensorName(name))
+                file: files.name, tensor: TensorName(name))
         }
         chunkCount += Int(count)
         var result: [Extent?] = []
@@ -270,7 +270,7 @@ extension OrbaxReader {
                 CheckpointWarning(
                     "chunk-missing",
                     "the chunk \(first)\(missing.count > 1 ? " and others are" : " is") not stored: the elements "
-                        + "are taken as the fill value, as Orbax takes them", file: listing.path,
+                        + "are taken as the fill value, as Orbax takes them", file: files.name,
                     tensor: TensorName(name)))
         }
         return result
