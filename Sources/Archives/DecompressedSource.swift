@@ -18,7 +18,8 @@ public final class DecompressedSource: ByteSource {
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
-    static var windowByteCount: Int { 16 << 20 }
+    public static var windowByteCount: Int { 16 << 20 }
+    private let windowByteCount: Int
 
     /// Makes a source.
     ///
@@ -31,9 +32,11 @@ public final class DecompressedSource: ByteSource {
     ///   - crc32: the CRC-32 of what it holds, where that is known: the read that reaches the end fails where it
     ///     is another.
     ///   - mayEndEarly: whether the stream need not be finished; what it holds must tell where it ends.
+    ///   - window: how many bytes are kept of those that were passed.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64, crc32: UInt32? = nil, mayEndEarly: Bool = false
+        byteCount: UInt64, crc32: UInt32? = nil, mayEndEarly: Bool = false,
+        window: Int = windowByteCount
     ) {
         self.name = name
         self.source = source
@@ -42,6 +45,7 @@ public final class DecompressedSource: ByteSource {
         self.byteCount = byteCount
         self.crc32 = crc32
         self.mayEndEarly = mayEndEarly
+        windowByteCount = window
         state = Mutex(
             DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly))
     }
@@ -140,7 +144,7 @@ public final class DecompressedSource: ByteSource {
                     "the stream holds \(state.position) bytes and not \(byteCount)", at: state.position)
             }
             let chunkStart = state.position - UInt64(chunk.count)
-            state.keep(chunk, limit: Self.windowByteCount)
+            state.keep(chunk, limit: windowByteCount)
             if state.position >= byteCount { try checkEnd(of: state) }
             if state.position > position {
                 let stop = min(end, state.position)

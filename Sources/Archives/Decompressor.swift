@@ -104,7 +104,8 @@ public enum Compression: String, Sendable {
         var target = unsafe ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
         let code = unsafe ZSTD_decompressStream(zstd, &target, &source)
         guard ZSTD_isError(code) == 0 else { return nil }
-        isAtEnd = code == 0
+        // Asked again at the end of a frame, it waits for the next one, which need not come.
+        if unsafe source.pos > 0 || target.pos > 0 { isAtEnd = code == 0 }
         return unsafe (source.pos, target.pos)
     }
 }

@@ -22,6 +22,7 @@ public enum FormatRegistry {
         HubShardsFormat(),
         DeepSpeedFormat(),
         MetaFormat(),
+        OrbaxFormat(),
     ]
     /// Every format.
     public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
