@@ -93,6 +93,8 @@ extension ExportPlan.Output {
             members.append(.init("header_nbytes", .integer(content.header.count)))
             members.append(
                 .init("header_sha256", .string(SHA256Digest.of(content.header.span.bytesView).hex)))
+        } else {
+            members.append(.init("copied_from", .string(source.name)))
         }
         return .object(members)
     }
