@@ -6,6 +6,7 @@ public import TensorCore
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
     public static let fileFormats: [any FileFormat] = [
+        GGUFFormat(),
         NPYFormat(),
         NPZFormat(),
         ONNXFormat(),
@@ -23,9 +24,13 @@ public enum FormatRegistry {
         DeepSpeedFormat(),
         MetaFormat(),
         OrbaxFormat(),
+        GGUFFormat(),
     ]
     /// Every format.
-    public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
+    public static var formats: [any CheckpointFormat] {
+        var known: Set<String> = []
+        return (directoryFormats + fileFormats).filter { known.insert($0.name).inserted }
+    }
 
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(

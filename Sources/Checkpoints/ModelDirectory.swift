@@ -107,7 +107,7 @@ extension ModelDirectory {
             if candidates.count == 1 { return .file(candidates[0]) }
             if candidates.count > 1 { throw ambiguous(candidates, directory) }
         }
-        throw noWeights(files, directory)
+        throw noWeights(directory)
     }
 
     /// The endings of weights files, those that are preferred first.
@@ -123,19 +123,10 @@ extension ModelDirectory {
                 + "name the one you mean", file: directory)
     }
 
-    private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
-        let other: (String, String)? =
-            if files.contains(where: { $0.hasSuffix(".gguf") }) {
-                ("gguf", "a GGUF model, which is not read yet")
-            } else {
-                nil
-            }
-        if let (code, what) = other {
-            return CheckpointError(.unsupported, code, "this is \(what)", file: directory)
-        }
+    private static func noWeights(_ directory: String) -> CheckpointError {
         return CheckpointError(
             .malformed, "no-weights",
-            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth or *.ckpt is in the directory",
+            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth, *.ckpt or *.gguf is in the directory",
             file: directory)
     }
 

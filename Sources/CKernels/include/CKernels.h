@@ -48,4 +48,29 @@ ckernels_loop ckernels_to_f32(ckernels_format format, ckernels_level level);
 /// `saturates` always the largest number.
 ckernels_loop ckernels_from_f32(ckernels_format format, bool saturates, ckernels_level level);
 
+/// A format of GGML in which numbers stand in blocks that share scales.
+typedef enum {
+  ckernels_q1_0,
+  ckernels_q4_0,
+  ckernels_q4_1,
+  ckernels_q5_0,
+  ckernels_q5_1,
+  ckernels_q8_0,
+  ckernels_q2_k,
+  ckernels_q3_k,
+  ckernels_q4_k,
+  ckernels_q5_k,
+  ckernels_q6_k,
+  ckernels_q8_k,
+  ckernels_iq4_nl,
+  ckernels_iq4_xs,
+  ckernels_tq1_0,
+  ckernels_tq2_0,
+  ckernels_mxfp4,
+  ckernels_nvfp4,
+} ckernels_block_format;
+
+/// The loop that makes F32 of blocks; its `count` is one of blocks. All levels give the same bits.
+ckernels_loop ckernels_decode_blocks(ckernels_block_format format, ckernels_level level);
+
 #endif
