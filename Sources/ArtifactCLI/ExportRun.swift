@@ -8,6 +8,7 @@ struct ExportRun {
     /// The checkpoints; several are joined into one.
     let sources: [String]
     var reading = ReadOptions()
+    var merges: MergeOptions?
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -39,7 +40,8 @@ struct ExportRun {
                 throw ConversionError.source(error)
             }
         }
-        return try OpenedModel(joining: models)
+        let joined = try OpenedModel(joining: models)
+        return if let merges { try merges.merged(joined) } else { joined }
     }
 
     /// The plan of what will be written.

@@ -5,7 +5,8 @@ public struct ExpressionError: Error, Sendable, Equatable, CustomStringConvertib
     /// What does not fit, as a clause without a tensor's name.
     public let description: String
 
-    init(_ description: String) { self.description = description }
+    /// Makes an error.
+    public init(_ description: String) { self.description = description }
 }
 
 /// A tensor that does not exist yet: its dtype, its shape, and how its bytes come about.
@@ -152,6 +153,17 @@ extension TensorSource {
             }
         }
         return castBelowView(from: from, to: to, overflow) ?? plain
+    }
+
+    /// The same result rounded to another floating dtype instead of its own, where it is computed in more digits
+    /// than that has; else nil.
+    public func rounded(to dtype: DType) -> TensorSource? {
+        guard dtype.isFloat, dtype.byteWidth != nil else { return nil }
+        switch self {
+        case .lowRank(let node): return .lowRank(node.rounded(to: dtype))
+        case .computed(let node): return node.rounded(to: dtype).map { .computed($0) }
+        default: return nil
+        }
     }
 
     /// The view of a converted storage, where this is a view of whole groups of elements.
