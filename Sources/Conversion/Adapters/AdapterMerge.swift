@@ -116,7 +116,7 @@ struct AdapterMerge {
         table.set(
             row,
             try made(for: row) { () throws(ExpressionError) in
-                try module.merged(intoBias: bias, rounding: rounding) ?? bias
+                try module.merged(intoBias: bias) ?? bias
             })
     }
 

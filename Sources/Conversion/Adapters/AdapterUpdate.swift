@@ -60,10 +60,8 @@ extension Adapter.Module {
         return try result.reshaped(to: weight.shape)
     }
 
-    /// The bias with the update's own.
-    func merged(intoBias bias: TensorExpression, rounding: MergeRounding) throws(ExpressionError)
-        -> TensorExpression?
-    {
+    /// The bias with the update's own; it is rounded once, as PEFT has it either way.
+    func merged(intoBias bias: TensorExpression) throws(ExpressionError) -> TensorExpression? {
         guard let own = self.bias else { return nil }
         guard own.shape == bias.shape, own.shape.count == 1 else {
             throw ExpressionError(
@@ -71,7 +69,7 @@ extension Adapter.Module {
         }
         let one = try TensorExpression.filled(with: 1, dtype: .f32, shape: [1, 1])
         return try bias.reshaped(to: [own.shape[0], 1])
-            .lowRankUpdated(own.reshaped(to: [own.shape[0], 1]), one, scale, rounding)
+            .lowRankUpdated(own.reshaped(to: [own.shape[0], 1]), one, scale, .once)
             .reshaped(to: own.shape)
     }
 

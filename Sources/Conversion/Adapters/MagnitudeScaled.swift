@@ -5,8 +5,8 @@ internal import TensorCore
 
 /// A matrix whose rows (or columns) are scaled to given lengths: DoRA's last step.
 ///
-/// Lengths are summed in `Double` and rounded to `Float`; a factor is the magnitude divided by the length, and each
-/// product is rounded to the result's dtype. The lengths are taken when the first piece is read, in one pass over
+/// Lengths are those of ``MatrixNorms``; a factor is the magnitude divided by the length, and each product is
+/// rounded to the result's dtype. The lengths are taken when the first piece is read, in one pass over
 /// the matrix, and kept.
 struct MagnitudeScaled: ComputedTensor {
     /// F32, row-major.
@@ -21,6 +21,8 @@ struct MagnitudeScaled: ComputedTensor {
     /// The elements that are computed at once.
     private static let pieceCount = 1 << 18
 
+    /// Makes a node.
+    ///
     /// - Parameters:
     ///   - matrix: of any float dtype that holds it before it is rounded.
     ///   - magnitudes: one for each row, or each column.
@@ -61,8 +63,8 @@ struct MagnitudeScaled: ComputedTensor {
             let count = min(Self.pieceCount, total - start)
             var values = try self.values(first + start, count)
             var span = values.mutableSpan
-            RowNorms.scale(
-                &span, at: first + start, columns: Int(matrix.shape[1]), byRow: byRow, by: factors.span)
+            MatrixScale.apply(
+                factors.span, to: &span, at: first + start, columns: Int(matrix.shape[1]), byRow: byRow)
             var target = buffer._mutatingExtracting(start * granularity..<(start + count) * granularity)
             ElementCast.convert(values.span.bytesView, from: .f32, to: dtype, into: &target)
         }
@@ -75,19 +77,17 @@ struct MagnitudeScaled: ComputedTensor {
     }
 
     private func computeFactors() throws(IOError) -> [Float] {
-        var sums = [Double](repeating: 0, count: Int(magnitudes.shape[0]))
+        var norms = MatrixNorms(rows: Int(matrix.shape[0]), columns: Int(matrix.shape[1]), byRow: byRow)
         let total = Int(matrix.byteCount / 4)
         let piece = max(Self.pieceCount, min(1 << 21, matrix.source.preferredPieceByteCount / 4))
         for first in stride(from: 0, to: total, by: piece) {
             let values = try values(first, min(piece, total - first))
-            var span = sums.mutableSpan
-            RowNorms.addSquares(
-                values.span, at: first, columns: Int(matrix.shape[1]), byRow: byRow, to: &span)
+            norms.add(values.span)
         }
-        let wanted = try [Float](count: sums.count) { (bytes) throws(IOError) in
+        let wanted = try [Float](count: Int(magnitudes.shape[0])) { (bytes) throws(IOError) in
             try magnitudes.source.read(at: 0, into: &bytes)
         }
-        return zip(wanted, sums).map { magnitude, sum in magnitude / Float(sum.squareRoot()) }
+        return zip(wanted, norms.lengths).map { $0 / $1 }
     }
 }
 
