@@ -9,6 +9,10 @@ struct ExportRun {
     let sources: [String]
     var reading = ReadOptions()
     var merges: MergeOptions?
+    /// The model to write, where it is not just what the sources hold.
+    var made: OpenedModel?
+    /// What weights files are called.
+    var baseName: String?
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -31,6 +35,7 @@ struct ExportRun {
 
     /// The sources' tables as one.
     func open() throws(ConversionError) -> OpenedModel {
+        if let made { return made }
         var models: [(path: String, model: OpenedModel)] = []
         for source in sources {
             do {
@@ -46,9 +51,10 @@ struct ExportRun {
 
     /// The plan of what will be written.
     func plan() throws(ConversionError) -> ExportPlan {
-        let options = ExportOptions(
+        var options = ExportOptions(
             transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
+        options.baseName = baseName
         let plan = try ExportPlan(model: try open(), options: options)
         try expectation?.check(plan)
         return plan
