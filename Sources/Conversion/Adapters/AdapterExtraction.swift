@@ -218,14 +218,14 @@ extension LowRankFactors {
 }
 
 extension TensorExpression {
-    /// A tensor of values in memory.
-    static func holding(_ values: [Float], shape: [UInt64]) throws(ExpressionError) -> TensorExpression {
+    /// A tensor of values in memory; sources of one name are one, so each needs its own.
+    static func holding(_ values: [Float], shape: [UInt64], name: String = "factor") throws(ExpressionError) -> TensorExpression {
         let bytes = values.span.bytesView.array()
         return try TensorExpression(
             dtype: .f32, shape: shape,
             source: .extent(
                 Extent(
-                    source: MemorySource(name: "factors", contents: bytes), offset: 0,
+                    source: MemorySource(name: name, contents: bytes), offset: 0,
                     byteCount: UInt64(bytes.count))))
     }
 }

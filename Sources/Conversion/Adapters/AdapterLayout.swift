@@ -175,7 +175,7 @@ struct PEFTConfig {
         let isWhole = alpha == alpha.rounded() && abs(alpha) < 1e15
         let members: [JSONMember] = [
             .init("peft_type", .string("LORA")),
-            .init("task_type", settings.taskType.map { .string($0) } ?? .string("CAUSAL_LM")),
+            .init("task_type", settings.taskType.map { .string($0) } ?? .null),
             .init("base_model_name_or_path", settings.baseModel.map { .string($0) } ?? .null),
             .init("r", .integer(settings.rank)),
             .init("lora_alpha", isWhole ? .integer(Int64(alpha)) : .number("\(alpha)")),

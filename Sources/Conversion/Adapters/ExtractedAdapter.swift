@@ -24,17 +24,18 @@ struct ExtractedAdapter {
         for update in updates {
             let module = String(update.outcome.name.string.dropLast(".weight".count))
             ranks[module] = update.outcome.rank
-            let (outputs, inputs) = outputsAndInputs(of: update)
+            // The shape is that of the weight as a linear layer has it.
+            let (outputs, inputs) = (update.outcome.shape[0], update.outcome.shape[1])
             let rank = UInt64(update.outcome.rank)
             do throws(ExpressionError) {
-                records.append(
-                    TensorRecord(
-                        name: TensorName("base_model.model.\(module).lora_A.weight"),
-                        try .holding(update.a, shape: [rank, inputs])))
-                records.append(
-                    TensorRecord(
-                        name: TensorName("base_model.model.\(module).lora_B.weight"),
-                        try .holding(update.b, shape: [outputs, rank])))
+                for (part, values, shape) in [
+                    ("lora_A", update.a, [rank, inputs]), ("lora_B", update.b, [outputs, rank]),
+                ] {
+                    let name = "base_model.model.\(module).\(part).weight"
+                    records.append(
+                        TensorRecord(
+                            name: TensorName(name), try .holding(values, shape: shape, name: name)))
+                }
             } catch { throw .options("\(module): \(error.description)") }
         }
         var settings = AdapterSettings(rank: 1, alpha: 1)
@@ -46,6 +47,7 @@ struct ExtractedAdapter {
         settings.alpha = Double(settings.rank)
         settings.isFanInFanOut = pairs.items.contains(where: \.isFanInFanOut)
         let config = try ModelConfig(of: base)
+        if config.architecture?.hasSuffix("ForCausalLM") ?? false { settings.taskType = "CAUSAL_LM" }
         settings.baseModel = config.nameOrPath ?? base.directory?.path
         let targets = PEFTConfig.targets(ranks.keys.sorted())
         var checkpoint = Checkpoint(
@@ -60,11 +62,6 @@ struct ExtractedAdapter {
         ].compactMap(\.self)
         checkpoint.changes = [change]
         return OpenedModel(checkpoint: checkpoint, directory: nil)
-    }
-
-    private func outputsAndInputs(of update: AdapterExtraction.Update) -> (UInt64, UInt64) {
-        // The shape is that of the weight as a linear layer has it.
-        (update.outcome.shape[0], update.outcome.shape[1])
     }
 
     /// Adds the tensors that are kept whole; biases by name, others with all of their modules.

@@ -21,6 +21,7 @@ extension AdapterSettings {
         }
         self.init(rank: Int(rank), alpha: scale * Double(rank))
         usesMagnitudes = kind == "dora"
+        taskType = "CAUSAL_LM"
         baseModel = json["model"]?.string
     }
 }
