@@ -13,6 +13,8 @@ struct Export: ParsableCommand {
             and licence that stood beside the source, and artifact-manifest.json: the SHA-256 of every file and \
             tensor.
 
+            --merge merges LoRA adapters into the weights before anything else is done to them.
+
             --dtype, --rename, --select, --drop, --tie and --untie apply in the order in which they are given, \
             each to the names that the ones before it left. A glob stands for whole names: * is any run of \
             characters, dots too.
@@ -35,6 +37,7 @@ struct Export: ParsableCommand {
     var plan: String?
 
     @OptionGroup var destination: DestinationOptions
+    @OptionGroup var merges: MergeOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var cast: CastOptions
     @OptionGroup var names: NameOptions
@@ -46,8 +49,9 @@ struct Export: ParsableCommand {
         guard (source == nil) != (plan == nil) else {
             throw ValidationError("name a SOURCE to export, or a plan with --plan")
         }
-        guard plan == nil || (cast.dtype.isEmpty && names.isEmpty && reading.isDefault && layout.isDefault)
-        else {
+        let isPlain =
+            cast.dtype.isEmpty && names.isEmpty && reading.isDefault && layout.isDefault && merges.isDefault
+        guard plan == nil || isPlain else {
             throw ValidationError(
                 "a plan says what is done to the source: give such options to artifact plan")
         }
@@ -61,7 +65,7 @@ struct Export: ParsableCommand {
     /// The run that the options describe.
     func exportRun(of source: String) throws -> ExportRun {
         try ExportRun(
-            sources: [source], reading: reading.readOptions,
+            sources: [source], reading: reading.readOptions, merges: merges,
             transforms: (cast.casts() + names.changes()).inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout,
             destination: destination.output, writing: destination.writing, engine: engine, output: output)

@@ -142,6 +142,47 @@ struct SourceOptions: ParsableArguments {
     }
 }
 
+/// Adapters that are merged into the weights.
+struct MergeOptions: ParsableArguments {
+    enum RoundingOption: String, ExpressibleByArgument, CaseIterable {
+        case once
+        case peftSafe = "peft-safe"
+    }
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Merge a LoRA adapter (a directory of PEFT or mlx-lm) into the weights, computed in F32. May be \
+            repeated; each is merged into the result of those before it.
+            """, valueName: "adapter"), completion: .directory)
+    var merge: [String] = []
+
+    @Option(
+        help: """
+            When a merged weight is rounded: once, or the update first and then the sum, as PEFT's safe_merge \
+            does.
+            """)
+    var rounding: RoundingOption = .once
+
+    /// Whether nothing was said.
+    var isDefault: Bool { merge.isEmpty && rounding == .once }
+
+    /// The options as arguments that mean the same anywhere.
+    var arguments: [String] {
+        merge.map { "--merge=\(FileSystem.resolved($0) ?? $0)" } + ["--rounding=\(rounding.rawValue)"]
+    }
+
+    /// The model with the adapters merged.
+    func merged(_ model: OpenedModel) throws(ConversionError) -> OpenedModel {
+        var model = model
+        for path in merge {
+            model = try model.merging(
+                Adapter(path: path), rounding: MergeRounding(rawValue: rounding.rawValue) ?? .once)
+        }
+        return model
+    }
+}
+
 /// How tensors are divided among files and lie in them.
 struct LayoutOptions: ParsableArguments {
     enum Layout: String, ExpressibleByArgument, CaseIterable { case hub, balanced, aligned }

@@ -168,7 +168,7 @@ extension ExportLanes {
             }
             sourceFiles.append(
                 Manifest.File(
-                    path: file.path, role: file.path.hasSuffix(".index.json") ? "index" : "weights",
+                    path: file.path, role: Self.role(of: file.path),
                     byteCount: file.source.byteCount, sha256: lane.flatMap { outcomes[$0].sha256 }))
         }
         return Manifest(
@@ -176,6 +176,12 @@ extension ExportLanes {
             outputs: outputs.map { output in
                 (output.path, output.role, lanes[output.lane].source.byteCount, outcomes[output.lane])
             })
+    }
+}
+
+extension ExportLanes {
+    private static func role(of path: String) -> String {
+        path.hasSuffix(".index.json") ? "index" : path.hasSuffix("adapter_config.json") ? "config" : "weights"
     }
 }
 

@@ -14,6 +14,8 @@ public struct ExportOptions: Sendable {
     public var maxShardByteCount: UInt64
     /// Whether a directory that stands at the destination may be replaced.
     public var replacing: Bool
+    /// What weights files are called, such as `model`; nil for what suits the source.
+    public var baseName: String?
 
     /// Makes options.
     public init(

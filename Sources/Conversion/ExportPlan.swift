@@ -83,7 +83,7 @@ extension ExportPlan {
         let ties = TieResolution(table.rows, configTies: config.tiesEmbeddings)
         let kept = table.resolve(ties)
         let written = kept.map(\.written)
-        let base = model.directory?.weights.outputBaseName ?? "model"
+        let base = options.baseName ?? model.directory?.weights.outputBaseName ?? "model"
 
         let split = ShardPlan(
             sizes: written.map(\.byteCount), limit: options.maxShardByteCount, split: options.layout.split,

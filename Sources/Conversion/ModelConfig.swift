@@ -11,6 +11,8 @@ struct ModelConfig {
     private(set) var modelType: String?
     /// `tie_word_embeddings`, where it is said.
     private(set) var tiesEmbeddings: Bool?
+    /// `_name_or_path`: where the model came from.
+    private(set) var nameOrPath: String?
     /// Whether the model's code comes with it (`auto_map`).
     private(set) var hasOwnCode = false
     /// The file's bytes, where they could be understood.
@@ -20,6 +22,9 @@ struct ModelConfig {
 
     /// Far more than any config has.
     private static let limit = 16 << 20
+
+    /// Whether the architecture stacks the weights of experts with the inputs before the outputs.
+    var hasInputsFirst: Bool { ["gpt_oss", "llama4", "llama4_text"].contains(modelType ?? "") }
 
     init() {}
 
@@ -56,8 +61,10 @@ struct ModelConfig {
     private mutating func read(_ json: JSONValue) {
         if case .array(let names)? = json["architectures"] { architecture = names.first?.string }
         modelType = json["model_type"]?.string
-        tiesEmbeddings = json["tie_word_embeddings"]?.bool
+        tiesEmbeddings =
+            json["tie_word_embeddings"]?.bool ?? json["text_config"]?["tie_word_embeddings"]?.bool
         hasOwnCode = json["auto_map"] != nil
+        nameOrPath = json["_name_or_path"]?.string
     }
 }
 

@@ -70,7 +70,8 @@ struct TieResolution {
         return (others.isEmpty ? candidates : others).min()
     }
 
-    private static func isHead(_ name: TensorName) -> Bool {
+    /// Whether a name is that of an output head.
+    static func isHead(_ name: TensorName) -> Bool {
         heads.contains { head in
             name.string == head || name.string.hasSuffix("." + head)
         }
