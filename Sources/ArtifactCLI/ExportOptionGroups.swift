@@ -17,6 +17,34 @@ struct DestinationOptions: ParsableArguments {
     }
 }
 
+/// The format that an export writes.
+struct FormatOptions: ParsableArguments {
+    /// A format by its name.
+    struct Name: ExpressibleByArgument {
+        let format: any OutputFormat
+
+        init?(argument: String) {
+            guard let format = OutputFormats.named(argument) else { return nil }
+            self.format = format
+        }
+
+        var defaultValueDescription: String { format.name }
+        static var allValueStrings: [String] { OutputFormats.all.map(\.name) }
+    }
+
+    @Option(help: ArgumentHelp("The format to write (default: safetensors).", valueName: "format"))
+    var to: Name?
+
+    /// What was chosen.
+    var output: any OutputFormat { to?.format ?? OutputFormats.all[0] }
+
+    /// Whether nothing was said.
+    var isDefault: Bool { to == nil }
+
+    /// The options as arguments.
+    var arguments: [String] { ["--to=\(output.name)"] }
+}
+
 /// Whether and over what an export writes.
 struct WriteOptions: ParsableArguments {
     @Flag(help: "Replace what stands at the destination; what artifact did not make is moved aside.")

@@ -8,6 +8,7 @@ struct ExportRun {
     /// The checkpoints; several are joined into one.
     let sources: [String]
     var reading = ReadOptions()
+    var format: any OutputFormat = OutputFormats.all[0]
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -45,7 +46,7 @@ struct ExportRun {
     /// The plan of what will be written.
     func plan() throws(ConversionError) -> ExportPlan {
         let options = ExportOptions(
-            transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
+            format: format, transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
         let plan = try ExportPlan(model: try open(), options: options)
         try expectation?.check(plan)

@@ -90,9 +90,11 @@ extension ExportPlan.Output {
         } else if let memory = source as? MemorySource {
             members.append(.init("sha256", .string(SHA256Digest.of(memory.contents.span.bytesView).hex)))
         } else if let content = source as? ShardContent {
-            members.append(.init("header_nbytes", .integer(content.header.count)))
-            members.append(
-                .init("header_sha256", .string(SHA256Digest.of(content.header.span.bytesView).hex)))
+            var hasher = SHA256Hasher()
+            for frame in content.frames { hasher.update(frame.bytes.span.bytesView) }
+            let count = content.frames.reduce(0) { $0 + $1.bytes.count }
+            members.append(.init("header_nbytes", .integer(count)))
+            members.append(.init("header_sha256", .string(hasher.finish().hex)))
         }
         return .object(members)
     }
