@@ -46,7 +46,8 @@ struct ExportRun {
     /// The plan of what will be written.
     func plan() throws(ConversionError) -> ExportPlan {
         let options = ExportOptions(
-            format: format, transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
+            format: format, transforms: transforms, allowsUnmatched: allowsUnmatched,
+            layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
         let plan = try ExportPlan(model: try open(), options: options)
         try expectation?.check(plan)

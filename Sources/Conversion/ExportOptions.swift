@@ -19,7 +19,8 @@ public struct ExportOptions: Sendable {
 
     /// Makes options.
     public init(
-        format: any OutputFormat = OutputFormats.all[0], transforms: [Transform] = [], allowsUnmatched: Bool = false, layout: ExportLayout = .hub,
+        format: any OutputFormat = OutputFormats.all[0], transforms: [Transform] = [],
+        allowsUnmatched: Bool = false, layout: ExportLayout = .hub,
         maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false
     ) {
         self.format = format

@@ -70,7 +70,7 @@ extension ExportPlan.Output {
             source: source,
             segments: tensors.map {
                 .init($0.offset..<$0.offset + $0.tensor.byteCount, checksums.isEmpty ? [] : .crc32)
-            }, checksumFields: checksums, digestsWhole: false,
+            }, checksumFields: checksums,
             resumption: LaneProgress(position: position))
     }
 }

@@ -101,7 +101,9 @@ public struct DigestEngine: Sendable {
         if !task.isPlainCopy {
             let start = task.range.lowerBound
             if task.hasher.fillsFields {
-                task.buffer.withMutableBytes(count: task.count) { task.hasher.update(filling: &$0, at: start) }
+                task.buffer.withMutableBytes(count: task.count) {
+                    task.hasher.update(filling: &$0, at: start)
+                }
             } else {
                 task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: start) }
             }

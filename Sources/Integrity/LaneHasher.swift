@@ -116,6 +116,8 @@ package struct ChecksumFiller {
     /// Nil where the lane has none.
     package init?(_ lane: DigestLane) {
         if lane.checksumFields.isEmpty { return nil }
+        var lane = lane
+        lane.digestsWhole = false
         hasher = LaneHasher(lane)
     }
 

@@ -14,6 +14,8 @@ struct OutputCommandTests {
         try #require(result.exitCode == 0, "\(result.errors)")
     }
 
+    private func hex(_ bytes: [UInt8]) -> String { bytes.map { String(format: "%02x", $0) }.joined() }
+
     /// A file of one tensor of each dtype, `[2, 4]` elements or as many bytes as those of F4 and F6 take.
     private func everyDType(but left: Set<String> = []) throws -> (path: String, tensors: [String: [UInt8]]) {
         let bits = [
@@ -80,7 +82,7 @@ struct OutputCommandTests {
         #expect(read.count == tensors.count)
         for (name, data) in tensors {
             #expect(read[name]?["dtype"] as? String == name && read[name]?["shape"] as? [Int] == [2, 4])
-            #expect(read[name]?["sha256"] as? String == SHA256Text.of(data), "\(name)")
+            #expect(read[name]?["hex"] as? String == hex(data), "\(name)")
         }
     }
 
@@ -95,7 +97,7 @@ struct OutputCommandTests {
         let arrays = try #require(found["arrays"] as? [String: [String: Any]])
         #expect(arrays.count == tensors.count)
         for (name, data) in tensors {
-            #expect(arrays[name]?["sha256"] as? String == SHA256Text.of(data), "\(name)")
+            #expect(arrays[name]?["hex"] as? String == hex(data), "\(name)")
             #expect(arrays[name]?["as_saved"] as? Bool == true, "\(name)")
         }
     }
@@ -136,10 +138,10 @@ struct OutputCommandTests {
         #expect(try artifact("verify", out).exitCode == 1)
     }
 
-    @Test func `SafeTensors to PyTorch and back is the identity`() throws {
+    @Test func `what goes through PyTorch on the way comes out as if it had not`() throws {
         let source = directory.file("source")
         #expect(try artifact("export", sample, "-o", source).exitCode == 0)
-        #expect(try artifact("export", source, "-o", directory.file("bin"), "--to", "pytorch").exitCode == 0)
+        #expect(try artifact("export", sample, "-o", directory.file("bin"), "--to", "pytorch").exitCode == 0)
         #expect(try artifact("export", directory.file("bin"), "-o", out).exitCode == 0)
         #expect(try bytes(of: out + "/model.safetensors") == bytes(of: source + "/model.safetensors"))
     }

@@ -47,7 +47,7 @@ def arrays(path):
             numpy.save(again, array)
             found[name] = {
                 "dtype": array.dtype.str, "shape": list(array.shape),
-                "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+                "sha256": hashlib.sha256(array.tobytes()).hexdigest(), "hex": array.tobytes()[:64].hex(),
                 "as_saved": again.getvalue() == archive.read(name + ".npy"),
             }
     return {"arrays": found}
@@ -92,7 +92,7 @@ class Machine(pickle.Unpickler):
         if dtype == "F4":
             size[-1] *= 2
         return {"dtype": dtype, "shape": size, "storage": storage[1],
-                "sha256": hashlib.sha256(storage[2]).hexdigest()}
+                "sha256": hashlib.sha256(storage[2]).hexdigest(), "hex": storage[2][:64].hex()}
 
 
 def state(paths):

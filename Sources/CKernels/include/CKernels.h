@@ -73,4 +73,8 @@ typedef enum {
 /// The loop that makes F32 of blocks; its `count` is one of blocks. All levels give the same bits.
 ckernels_loop ckernels_decode_blocks(ckernels_block_format format, ckernels_level level);
 
+/// The loop that makes blocks of F32, or null where there is none; its `count` is one of blocks. All levels give the
+/// same bits.
+ckernels_loop ckernels_encode_blocks(ckernels_block_format format, ckernels_level level);
+
 #endif

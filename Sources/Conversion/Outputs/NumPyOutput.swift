@@ -42,7 +42,9 @@ struct NumPyOutput: OutputFormat {
             let parts = name.split(separator: 0x2F, omittingEmptySubsequences: false)
             let isSafe =
                 name.count <= 60_000 && name.allSatisfy { $0 >= 0x20 && $0 != 0x5C && $0 != 0x7F }
-                && parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual([0x2E]) && !$0.elementsEqual([0x2E, 0x2E]) }
+                && parts.allSatisfy {
+                    !$0.isEmpty && !$0.elementsEqual([0x2E]) && !$0.elementsEqual([0x2E, 0x2E])
+                }
             guard isSafe else {
                 throw model.refusal(
                     number, "numpy-name",

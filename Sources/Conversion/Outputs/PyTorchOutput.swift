@@ -12,7 +12,8 @@ struct PyTorchOutput: OutputFormat {
     func layOut(_ model: OutputModel) throws(ConversionError) -> OutputLayout {
         let split = ShardPlan(
             sizes: model.tensors.map(\.byteCount), limit: model.options.maxShardByteCount,
-            split: model.options.layout.split, base: model.baseName == "model" ? "pytorch_model" : model.baseName,
+            split: model.options.layout.split,
+            base: model.baseName == "model" ? "pytorch_model" : model.baseName,
             fileExtension: "bin")
         let names = model.namesInOrder
         var shards: [ExportPlan.Shard] = []
@@ -38,7 +39,8 @@ struct PyTorchOutput: OutputFormat {
                 throw model.refusal(
                     number, "pytorch-dtype",
                     "PyTorch has no dtype for \(model.tensors[number].dtype.name) of shape "
-                        + "\(model.tensors[number].shape): convert it with --dtype, or leave it out with --drop")
+                        + "\(model.tensors[number].shape): convert it with --dtype, or leave it out with --drop"
+                )
             }
             pickled[number] = tensor
         }

@@ -95,9 +95,11 @@ struct ZipLayout {
         let padded = byteCount + 30 + UInt64(member.name.count) + 4
         let padding = (Self.alignment - padded % Self.alignment) % Self.alignment
         append(
-            LittleEndian(UInt32(0x0403_4B50)).adding(member.version, member.flags).adding(UInt16(0), UInt16(0))
-                .adding(UInt16(0)).adding(UInt32(0), UInt32(0), UInt32(0))
-                .adding(UInt16(member.name.count), UInt16(4 + padding)))
+            LittleEndian(UInt32(0x0403_4B50)).adding(member.version, member.flags).adding(
+                UInt16(0), UInt16(0)
+            )
+            .adding(UInt16(0)).adding(UInt32(0), UInt32(0), UInt32(0))
+            .adding(UInt16(member.name.count), UInt16(4 + padding)))
         append(member.name)
         append(LittleEndian(UInt16(0x4246), UInt16(padding)))
         append([UInt8](repeating: 0x5A, count: Int(padding)))
