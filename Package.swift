@@ -56,14 +56,19 @@ let package = Package(
             dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "Integrity"],
             swiftSettings: strict),
         .target(
+            name: "Architectures", dependencies: ["TensorCore", "StrictJSON", "Checkpoints"],
+            swiftSettings: strict),
+        .target(
             name: "CheckpointFormats",
-            dependencies: ["TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints"],
+            dependencies: [
+                "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints", "Architectures",
+            ],
             swiftSettings: strict),
         .target(
             name: "Conversion",
             dependencies: [
                 "CSystem", "TensorCore", "StrictJSON", "SafeTensors", "Integrity", "Checkpoints",
-                "CheckpointFormats",
+                "Architectures", "CheckpointFormats",
             ], swiftSettings: strict),
         .target(name: "Pipelines", swiftSettings: strict),
         .executableTarget(
@@ -103,6 +108,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ArchitecturesTests",
+            dependencies: ["Architectures", "Checkpoints", "StrictJSON", "TensorCore", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointFormatsTests",

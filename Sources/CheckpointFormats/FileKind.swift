@@ -5,7 +5,6 @@ internal import TensorCore
 enum FileKind {
     /// Beginnings of files that people take for weights.
     private static let known: [(head: [UInt8], code: String, what: String)] = [
-        (Array("GGUF".utf8), "gguf", "a GGUF model, which is not read yet"),
         ([0x89, 0x48, 0x44, 0x46], "hdf5", "an HDF5 (Keras) file, which is not read yet"),
         ([0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59], "npy", "a NumPy array, which is not read yet"),
         ([0x1F, 0x8B], "gzip", "a gzip file: unpack it first"),

@@ -5,12 +5,17 @@ public import TensorCore
 /// The formats that are known, and how a path becomes a checkpoint.
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
-    public static let fileFormats: [any FileFormat] = [PyTorchFormat(), SafeTensorsFormat()]
+    public static let fileFormats: [any FileFormat] = [
+        GGUFFormat(), PyTorchFormat(), SafeTensorsFormat(),
+    ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = []
+    public static let directoryFormats: [any DirectoryFormat] = [GGUFFormat()]
     /// Every format.
-    public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
+    public static var formats: [any CheckpointFormat] {
+        var known: Set<String> = []
+        return (directoryFormats + fileFormats).filter { known.insert($0.name).inserted }
+    }
 
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(

@@ -119,8 +119,6 @@ extension ModelDirectory {
                 ("dcp", "a torch.distributed.checkpoint directory, which is not read yet")
             } else if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
                 ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
-            } else if files.contains(where: { $0.hasSuffix(".gguf") }) {
-                ("gguf", "a GGUF model, which is not read yet")
             } else {
                 nil
             }
@@ -129,7 +127,7 @@ extension ModelDirectory {
         }
         return CheckpointError(
             .malformed, "no-weights",
-            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth or *.ckpt is in the directory",
+            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth, *.ckpt or *.gguf is in the directory",
             file: directory)
     }
 

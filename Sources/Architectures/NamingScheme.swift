@@ -1,0 +1,95 @@
+internal import StrictJSON
+
+/// The names and shapes that a trainer or server has for the tensors of a model, as rules to the canonical ones.
+struct NamingScheme: Sendable {
+    /// The rules.
+    var rules: [MapRule] = []
+    /// What may stand before every name, the usual one first.
+    var prefixes = [""]
+    /// Names that carry no weights, such as tables that are computed from the config; `*` before an ending.
+    var ignored: [String] = []
+
+    /// Whether a name is among those that carry no weights.
+    func ignores(_ name: [UInt8], _ numbered: NumberedName) -> Bool {
+        ignored.contains { pattern in
+            if pattern.utf8.first == UInt8(ascii: "*") {
+                let ending = pattern.utf8.dropFirst()
+                return name.count >= ending.count && name.suffix(ending.count).elementsEqual(ending)
+            }
+            guard let own = NamePattern(pattern), own.key == numbered.key else { return false }
+            return own.match(numbered) != nil
+        }
+    }
+
+    /// Reads `names`, `rules`, `ignore` and `prefixes` of a scheme; nil where something is wrong.
+    init?(_ json: JSONValue) {
+        for member in json.members ?? [] {
+            switch member.key {
+            case "names":
+                for pair in member.value.members ?? [] {
+                    let line = JSONValue.object([
+                        JSONMember("theirs", .string(pair.key)), JSONMember("ours", pair.value),
+                    ])
+                    guard let parsed = MapRule.parse(line) else { return nil }
+                    rules += parsed
+                }
+            case "rules":
+                for line in member.value.elements ?? [] {
+                    guard let parsed = MapRule.parse(line) else { return nil }
+                    rules += parsed
+                }
+            case "ignore": ignored = member.value.elements?.compactMap(\.string) ?? []
+            case "prefixes": prefixes = member.value.elements?.compactMap(\.string) ?? []
+            case "stacked", "base": break
+            default: return nil
+            }
+        }
+    }
+
+    /// Puts the rules and settings of a scheme that is built on this one over it.
+    mutating func add(_ other: NamingScheme, prefixes newPrefixes: Bool) {
+        let replaced = Set(other.rules.flatMap { $0.ours.map(\.text) })
+        rules.removeAll { rule in rule.ours.contains { replaced.contains($0.text) } }
+        rules += other.rules
+        ignored += other.ignored
+        if newPrefixes { prefixes = other.prefixes }
+    }
+
+    /// The scheme in which layers are stacked: `text` is left out of its names; nil where that is no scheme.
+    func stacked(without text: String) -> NamingScheme? {
+        var result = self
+        result.rules = []
+        for rule in rules {
+            let theirs = rule.theirs.compactMap { pattern -> NamePattern? in
+                guard let found = pattern.text.firstRange(of: text) else { return pattern }
+                return NamePattern(pattern.text.replacingCharacters(in: found))
+            }
+            guard var copy = MapRule(theirs: theirs, ours: rule.ours) else { return nil }
+            copy.operations = rule.operations
+            copy.axis = rule.axis
+            copy.groups = rule.groups
+            copy.sizes = rule.sizes
+            copy.partAxis = rule.partAxis.map { $0 + 1 }
+            copy.isPadded = rule.isPadded
+            result.rules.append(copy)
+        }
+        return result
+    }
+}
+
+extension String {
+    fileprivate func firstRange(of text: String) -> Range<String.Index>? {
+        var start = startIndex
+        while start < endIndex {
+            if self[start...].utf8.starts(with: text.utf8) {
+                return start..<index(start, offsetBy: text.count)
+            }
+            start = index(after: start)
+        }
+        return nil
+    }
+
+    fileprivate func replacingCharacters(in range: Range<String.Index>) -> String {
+        String(self[..<range.lowerBound] + self[range.upperBound...])
+    }
+}
