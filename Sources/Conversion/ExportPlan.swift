@@ -1,6 +1,7 @@
 public import CheckpointFormats
 public import Checkpoints
 public import Integrity
+internal import StrictJSON
 public import TensorCore
 
 /// Everything that an export will write, known before a byte moves.
@@ -22,6 +23,8 @@ public struct ExportPlan: Sendable {
     public let untiedByConfig: [TensorName]
     /// What each transform did, in order.
     public let effects: [TransformEffect]
+    /// What the format did to the tensors.
+    let outputTransforms: [Manifest.Transform]
     /// What stays behind.
     public let skipped: [SkippedItem]
 
@@ -68,6 +71,8 @@ public struct ExportPlan: Sendable {
         public let offset: UInt64
         /// Its row in the source's table.
         public let order: Int
+        /// The type of the blocks that its numbers are packed in, such as `Q4_K`; nil where they stand plainly.
+        public let encoding: String?
     }
 
     /// A file that is carried over, as it is or edited.
@@ -112,12 +117,15 @@ extension ExportPlan {
                 tensors: written, sourceDTypes: kept.map(\.tensor.dtype),
                 aliases: ties.kept.compactMap { tie in numbers[tie.kept].map { (tie.dropped, $0) } },
                 metadata: Array(checkpoint.metadata), sourceName: checkpoint.files.first?.path ?? "",
-                baseName: model.directory?.weights.outputBaseName ?? "model", options: options))
+                baseName: model.directory?.weights.outputBaseName ?? "model",
+                config: config.contents.flatMap { try? JSONValue(parsing: $0) }, source: model,
+                options: options))
         self.checkpoint = checkpoint
         shards = layout.shards
         index = layout.index
+        outputTransforms = layout.transforms
         let side = try Self.sideFiles(
-            of: model, config: config,
+            of: model, config: config, format: format,
             dtype: options.transforms.reversed().lazy.compactMap(\.modelDType).first)
         sideFiles = side.items
         self.ties = ties.kept

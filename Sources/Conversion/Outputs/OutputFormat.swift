@@ -1,5 +1,7 @@
-internal import CheckpointFormats
+public import CheckpointFormats
 public import Checkpoints
+public import Integrity
+public import StrictJSON
 public import TensorCore
 
 /// A format that an export writes.
@@ -15,8 +17,15 @@ public protocol OutputFormat: Sendable {
     var patterns: String { get }
     /// What becomes of names that share a storage.
     var tieRule: TieRule { get }
+    /// Whether a file of this role goes along beside the weights; usually all do.
+    func carries(_ role: SideFile.Role) -> Bool
     /// The weights files of a model.
     func layOut(_ model: OutputModel) throws(ConversionError) -> OutputLayout
+}
+
+extension OutputFormat {
+    /// Everything goes along.
+    public func carries(_ role: SideFile.Role) -> Bool { true }
 }
 
 /// What becomes of a name that shares its storage with another, where nobody says otherwise.
@@ -43,6 +52,10 @@ public struct OutputModel: Sendable {
     public let sourceName: String
     /// What the names of the files begin with where the format has no say: `model` or `adapter_model`.
     public let baseName: String
+    /// What `config.json` says, where there is one that could be understood.
+    public let config: JSONValue?
+    /// The model around the tensors, whose other files a format may take in.
+    public let source: OpenedModel
     /// The caller's choices.
     public let options: ExportOptions
 }
@@ -55,12 +68,14 @@ public struct OutputLayout: Sendable {
     public var index: (name: String, contents: [UInt8])?
     /// What the format has no place for.
     public var skipped: [SkippedItem] = []
+    /// What the format did to the tensors.
+    public var transforms: [Manifest.Transform] = []
 }
 
 /// The formats that are written.
 public enum OutputFormats {
     /// All of them, the usual one first.
-    public static let all: [any OutputFormat] = [SafeTensorsOutput(), PyTorchOutput(), NumPyOutput()]
+    public static let all: [any OutputFormat] = [SafeTensorsOutput(), PyTorchOutput(), GGUFOutput(), NumPyOutput()]
 
     /// The format of this name.
     public static func named(_ name: String) -> (any OutputFormat)? { all.first { $0.name == name } }
@@ -70,7 +85,8 @@ extension OutputModel {
     /// An item of a file: a tensor of this number, at `offset`.
     func item(_ number: Int, at offset: UInt64) -> ExportPlan.Item {
         ExportPlan.Item(
-            tensor: tensors[number], sourceDType: sourceDTypes[number], offset: offset, order: number)
+            tensor: tensors[number], sourceDType: sourceDTypes[number], offset: offset, order: number,
+            encoding: nil)
     }
 
     /// The text beside the tensors as something that stays behind.
