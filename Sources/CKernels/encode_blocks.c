@@ -15,9 +15,11 @@ ELEMENT void put_u16(uint8_t *out, uint16_t value) {
   out[0] = (uint8_t)value;
   out[1] = (uint8_t)(value >> 8);
 }
-ELEMENT void put_f16(uint8_t *out, float value) { put_u16(out, f16_from_f32(bits_of(value))); }
+// One NaN for all: which of several an operation gives is the processor's choice.
+ELEMENT uint16_t f16_of(float value) { return value == value ? f16_from_f32(bits_of(value)) : 0x7E00; }
+ELEMENT void put_f16(uint8_t *out, float value) { put_u16(out, f16_of(value)); }
 // What is left of a value after it was stored as F16.
-ELEMENT float stored_f16(float value) { return float_of(f16_to_f32(f16_from_f32(bits_of(value)))); }
+ELEMENT float stored_f16(float value) { return float_of(f16_to_f32(f16_of(value))); }
 ELEMENT float reciprocal(float d) { return d != 0 ? 1.0f / d : 0.0f; }
 // The whole part of a number, held in 0 to `limit`; 0 for NaN.
 ELEMENT int whole(float value, float limit) {
@@ -135,7 +137,7 @@ typedef float float16v __attribute__((vector_size(64)));
 typedef int32_t int16v __attribute__((vector_size(64)));
 
 // For vectors of floats F and of integers I: choice, least and largest, and the nearest integer as GGML finds it, by
-// adding a number whose last place is 1.
+// adding a number whose last place is 1; for NaN it is 0.
 #define LANES(F, I, name)                                                                            \
   ELEMENT F choose_##name(I mask, F a, F b) { return (F)(((I)a & mask) | ((I)b & ~mask)); }          \
   ELEMENT I clamp_##name(I value, int32_t low, int32_t high) {                                       \
@@ -143,7 +145,9 @@ typedef int32_t int16v __attribute__((vector_size(64)));
     value = (value & ~under) | (low & under);                                                        \
     return (value & ~over) | (high & over);                                                          \
   }                                                                                                  \
-  ELEMENT I nearest_##name(F value) { return ((I)(value + 12582912.0f) & 0x007FFFFF) - 0x00400000; } \
+  ELEMENT I nearest_##name(F value) {                                                                \
+    return (((I)(value + 12582912.0f) & 0x007FFFFF) - 0x00400000) & (value == value);                \
+  }                                                                                                  \
   ELEMENT F absolute_##name(F value) { return (F)((I)value & 0x7FFFFFFF); }                          \
   ELEMENT F float_##name(I value) { return __builtin_convertvector(value, F); }
 
@@ -151,7 +155,7 @@ LANES(float8, int8, 8)
 LANES(float16v, int16v, 16)
 
 ELEMENT int32_t nearest(float value) {
-  return (int32_t)(bits_of(value + 12582912.0f) & 0x007FFFFF) - 0x00400000;
+  return value == value ? (int32_t)(bits_of(value + 12582912.0f) & 0x007FFFFF) - 0x00400000 : 0;
 }
 
 // What eight groups of 32 become: a scale, what is subtracted, and a number for each element.
