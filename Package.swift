@@ -116,7 +116,8 @@ let package = Package(
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [
-                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "StrictJSON",
+                "TensorCore",
             ],
             swiftSettings: settings),
         .testTarget(

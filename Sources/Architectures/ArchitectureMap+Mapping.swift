@@ -42,12 +42,14 @@ extension ArchitectureMap {
         for placeholder in Placeholder.allCases {
             guard dimensions[placeholder.dimension] ?? 0 <= Dimensions.countLimit else {
                 throw CheckpointError(
-                    .malformed, "dimension-too-large", "the config says \(placeholder.dimension) that no model has",
+                    .malformed, "dimension-too-large",
+                    "the config says \(placeholder.dimension) that no model has",
                     file: file)
             }
         }
         let canonical = try canonicalTable(
-            tensors, from: source, dimensions: dimensions, unmapped: unmapped, isPartial: isPartial, file: file)
+            tensors, from: source, dimensions: dimensions, unmapped: unmapped, isPartial: isPartial,
+            file: file)
         guard target != Self.canonicalScheme else { return canonical }
         var mapper = TableMapper(
             map: self, scheme: try named(target, file: file), toOurs: false, dimensions: dimensions,
@@ -71,7 +73,8 @@ extension ArchitectureMap {
         unmapped: UnmappedTensors, isPartial: Bool, file: String
     ) throws(CheckpointError) -> MappedTable {
         var check = TableMapper(
-            map: self, scheme: canonical, toOurs: true, dimensions: dimensions, unmapped: unmapped, file: file)
+            map: self, scheme: canonical, toOurs: true, dimensions: dimensions, unmapped: unmapped, file: file
+        )
         check.isIdentity = true
         guard source != Self.canonicalScheme else {
             let result = try check.map(tensors)

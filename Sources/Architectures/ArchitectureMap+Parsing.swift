@@ -18,7 +18,8 @@ extension ArchitectureMap {
         for (_, document) in documents {
             var chain = [document]
             while let base = chain.last?.base {
-                guard chain.count < 8, let found = documents.first(where: { $0.name == base })?.document else {
+                guard chain.count < 8, let found = documents.first(where: { $0.name == base })?.document
+                else {
                     throw document.bad("extends \"\(base)\", which is not known or extends it")
                 }
                 chain.append(found)
@@ -131,7 +132,20 @@ private struct MapDocument {
         }
     }
 
-
+    /// Refuses rules for tensors that there are not, and two for one.
+    private func check(_ scheme: NamingScheme, _ name: String, _ names: Set<String>) throws(CheckpointError) {
+        var ours: Set<String> = []
+        for rule in scheme.rules {
+            for tensor in rule.ours.map(\.text) {
+                guard names.contains(tensor) else {
+                    throw bad("the scheme \"\(name)\" maps to \(tensor), which is no tensor of the map")
+                }
+                guard rule.settings.isForReading || ours.insert(tensor).inserted else {
+                    throw bad("the scheme \"\(name)\" maps to \(tensor) twice")
+                }
+            }
+        }
+    }
 
     /// The map, with everything in it checked.
     func map() throws(CheckpointError) -> ArchitectureMap {
@@ -150,13 +164,9 @@ private struct MapDocument {
         var own: [(name: String, scheme: NamingScheme)] = []
         var hf: NamingScheme?
         for (name, scheme, stacked, _) in schemes {
-            let ours = scheme.rules.flatMap { $0.ours.map(\.text) }
-            if let unknown = ours.first(where: { !names.contains($0) }) {
-                throw bad("the scheme \"\(name)\" maps to \(unknown), which is no tensor of the map")
-            }
-            guard Set(ours).count == ours.count else {
-                throw bad("the scheme \"\(name)\" maps to a tensor twice")
-            }
+            var scheme = scheme
+            if scheme.keepsOthers { scheme.keepOthers(canonical) }
+            try check(scheme, name, names)
             if name == ArchitectureMap.canonicalScheme {
                 hf = scheme
                 continue

@@ -41,7 +41,9 @@ extension ArchitectureMap {
     /// The maps that are part of the program.
     public static let all: [ArchitectureMap] = {
         // Tests read every one of them.
-        guard let maps = try? maps(EmbeddedMaps.all) else { fatalError("the maps in the program are damaged") }
+        guard let maps = try? maps(EmbeddedMaps.all) else {
+            fatalError("the maps in the program are damaged")
+        }
         return maps
     }()
 
@@ -69,8 +71,10 @@ extension ArchitectureMap {
                 .unsupported, "unknown-architecture", "the config does not say what model it is (model_type)",
                 file: file)
         }
-        guard let map = find(modelType: type) ?? config["text_config"]?["model_type"]?.string.flatMap(
-            { find(modelType: $0) })
+        guard
+            let map = find(modelType: type)
+                ?? config["text_config"]?["model_type"]?.string.flatMap(
+                    { find(modelType: $0) })
         else {
             throw CheckpointError(
                 .unsupported, "unknown-architecture",

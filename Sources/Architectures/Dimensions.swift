@@ -20,7 +20,7 @@ public struct Dimensions: Sendable, ExpressibleByDictionaryLiteral {
     }
 }
 
-/// Where a dimension comes from: keys of a config and expressions of dimensions that come before it, the first
+/// Where a dimension comes from: keys of a config (`key=text` for what a text says) and expressions of dimensions that come before it, the first
 /// that is known counts.
 struct DimensionSource: Sendable {
     var name: String
@@ -35,11 +35,20 @@ struct DimensionSource: Sendable {
         }
     }
 
-    /// The value in a config.
+    private static func member(_ key: String, of config: JSONValue) -> JSONValue? {
+        config[key] ?? config["text_config"]?[key]
+    }
+
+    /// The value in a config: a number, or one where the config says true or what stands after a `=`.
     func value(in config: JSONValue, _ known: Dimensions) -> UInt64? {
         for (key, expression) in alternatives {
-            let found = config[key] ?? config["text_config"]?[key]
-            if let value = found?.uint64 { return value }
+            let parts = key.split(separator: "=")
+            if parts.count == 2 {
+                if Self.member(String(parts[0]), of: config)?.string == String(parts[1]) { return 1 }
+                continue
+            }
+            let found = Self.member(key, of: config)
+            if let value = found?.uint64 ?? found?.bool.map({ $0 ? 1 : 0 }) { return value }
             if let value = expression?.value(known) { return value }
         }
         return nil

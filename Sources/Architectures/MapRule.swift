@@ -7,18 +7,29 @@ internal import StrictJSON
 struct MapRule: Sendable {
     let theirs: [NamePattern]
     let ours: [NamePattern]
-    /// What is done to each part on its way to ours.
-    var operations: [TensorOperation] = []
-    /// The axis along which several names are joined.
-    var axis = 0
-    /// In how many groups, each with its share of every part, they are joined.
-    var groups: SizeExpression?
-    /// The length of each part along the axis, where its canonical shape does not say.
-    var sizes: [SizeExpression] = []
-    /// The axis along which a scheme that is split over several files splits theirs; nil where each has the whole.
-    var partAxis: Int?
-    /// Whether theirs may have more rows than ours, which are dropped.
-    var isPadded = false
+    /// What else the rule says.
+    var settings = Settings()
+
+    /// What a rule says beside its names.
+    struct Settings: Sendable {
+        /// What is done to each part on its way to ours.
+        var operations: [TensorOperation] = []
+        /// The axis along which several names are joined.
+        var axis = 0
+        /// In how many groups, each with its share of every part, they are joined.
+        var groups: SizeExpression?
+        /// The length of each part along the axis, where its canonical shape does not say.
+        var sizes: [SizeExpression] = []
+        /// The axes, one of which a scheme that is split over several files splits theirs along; none where each
+        /// file has the whole.
+        var partAxes: [Int] = []
+        /// Whether theirs may have more rows than ours, which are dropped.
+        var isPadded = false
+        /// Whether it is another spelling that is read but not written.
+        var isForReading = false
+        /// A dimension that must be zero, or must not, for the rule to hold.
+        var condition: (dimension: String, isZero: Bool)?
+    }
 
     /// The side of the whole or the parts.
     enum Side: Sendable { case theirs, ours }
@@ -32,7 +43,7 @@ struct MapRule: Sendable {
     let stacked: [Placeholder]
 
     /// Makes a rule; nil where neither side is one tensor made of the other.
-    init?(theirs: [NamePattern], ours: [NamePattern]) {
+    init?(theirs: [NamePattern], ours: [NamePattern], settings: Settings = Settings()) {
         guard let their = theirs.first, let our = ours.first,
             theirs.allSatisfy({ Set($0.placeholders) == Set(their.placeholders) }),
             ours.allSatisfy({ Set($0.placeholders) == Set(our.placeholders) })
@@ -45,6 +56,7 @@ struct MapRule: Sendable {
         guard !(manyTheirs && manyOurs) else { return nil }
         self.theirs = theirs
         self.ours = ours
+        self.settings = settings
         parts = manyTheirs ? .theirs : manyOurs ? .ours : nil
         stacked = manyTheirs ? extraTheirs : extraOurs
     }
@@ -73,38 +85,13 @@ extension MapRule {
             guard let their = pick(theirs), let our = pick(ours), var rule = MapRule(theirs: their, ours: our)
             else { return nil }
             for member in members where member.key != "theirs" && member.key != "ours" {
-                guard rule.set(member) else { return nil }
+                guard rule.settings.read(member) else { return nil }
             }
+            let sizes = rule.settings.sizes.count
+            guard sizes == 0 || sizes == rule.names(rule.parts ?? .ours).count else { return nil }
             rules.append(rule)
         }
         return rules
-    }
-
-    private mutating func set(_ member: JSONMember) -> Bool {
-        switch member.key {
-        case "do":
-            let read = (member.value.elements ?? []).map(TensorOperation.parse)
-            operations = read.compactMap { $0 }
-            return !read.isEmpty && operations.count == read.count
-        case "axis":
-            guard let value = member.value.uint64, value < 8 else { return false }
-            axis = Int(value)
-        case "groups":
-            groups = member.value.string.flatMap { SizeExpression($0) }
-            return groups != nil
-        case "sizes":
-            let read = (member.value.elements ?? []).map { $0.string.flatMap { SizeExpression($0) } }
-            sizes = read.compactMap { $0 }
-            return sizes.count == read.count && parts != nil
-                && sizes.count == names(parts ?? .ours).count
-        case "parts":
-            guard let value = member.value.uint64, value < 8 else { return false }
-            partAxis = Int(value)
-        case "padded":
-            isPadded = member.value.bool ?? false
-        default: return false
-        }
-        return true
     }
 
     private static func texts(_ json: JSONValue?) -> [String]? {
@@ -122,6 +109,40 @@ extension MapRule {
             separator: "|", omittingEmptySubsequences: false)
         let tails = expand(String(text[text.index(after: close)...]))
         return choices.flatMap { choice in tails.map { text[..<open] + choice + $0 } }
+    }
+}
+
+extension MapRule.Settings {
+    /// Takes a member of a rule; false where it is none.
+    fileprivate mutating func read(_ member: JSONMember) -> Bool {
+        let value = member.value
+        switch member.key {
+        case "do":
+            let read = (value.elements ?? []).map(TensorOperation.parse)
+            operations = read.compactMap { $0 }
+            return !read.isEmpty && operations.count == read.count
+        case "axis":
+            guard let number = value.uint64, number < 8 else { return false }
+            axis = Int(number)
+        case "groups":
+            groups = value.string.flatMap { SizeExpression($0) }
+            return groups != nil
+        case "sizes":
+            let read = (value.elements ?? []).map { $0.string.flatMap { SizeExpression($0) } }
+            sizes = read.compactMap { $0 }
+            return sizes.count == read.count
+        case "parts":
+            let axes = (value.elements ?? [value]).map(\.uint64)
+            partAxes = axes.compactMap { $0.flatMap { $0 < 8 ? Int($0) : nil } }
+            return partAxes.count == axes.count
+        case "padded": isPadded = value.bool ?? false
+        case "reading": isForReading = value.bool ?? false
+        case "when", "unless":
+            guard let name = value.string else { return false }
+            condition = (name, member.key == "unless")
+        default: return false
+        }
+        return true
     }
 }
 
@@ -147,6 +168,10 @@ extension TensorOperation {
                 order.count == view.count
             else { return nil }
             return .rows(view: view, order: order)
+        case "shape":
+            let texts = (member.value.elements ?? []).map { $0.string.flatMap { SizeExpression($0) } }
+            let shape = texts.compactMap { $0 }
+            return shape.count == texts.count ? .shape(shape) : nil
         case "offset":
             return member.value.double.map { .offset(Float($0)) }
         default: return nil

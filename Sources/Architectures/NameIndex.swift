@@ -13,12 +13,14 @@ struct NameIndex {
         self.map = map
         self.scheme = scheme
         self.toOurs = toOurs
-        for (rule, line) in scheme.rules.enumerated() {
+        for (rule, line) in scheme.rules.enumerated() where toOurs || !line.settings.isForReading {
             for (name, pattern) in line.names(toOurs ? .theirs : .ours).enumerated() {
                 rules[pattern.key, default: []].append((rule, name))
             }
         }
-        for (place, tensor) in map.tensors.enumerated() { canonical[tensor.pattern.key, default: []].append(place) }
+        for (place, tensor) in map.tensors.enumerated() {
+            canonical[tensor.pattern.key, default: []].append(place)
+        }
     }
 
     /// Names as they may be meant: with what the scheme puts before all names taken off.
@@ -33,7 +35,7 @@ struct NameIndex {
     func find(_ name: TensorName, _ dimensions: Dimensions) -> (rule: Int, name: Int, bindings: Bindings)? {
         for spelling in spellings(name) {
             let numbered = NumberedName(spelling)
-            for (rule, place) in rules[numbered.key] ?? [] {
+            for (rule, place) in rules[numbered.key] ?? [] where scheme.rules[rule].holds(dimensions) {
                 let pattern = scheme.rules[rule].names(toOurs ? .theirs : .ours)[place]
                 if let bindings = pattern.match(numbered), Self.fits(bindings, dimensions) {
                     return (rule, place, bindings)
@@ -68,5 +70,13 @@ struct NameIndex {
             guard let number = bindings[placeholder] else { return true }
             return UInt64(number) < dimensions[placeholder.dimension] ?? Dimensions.countLimit
         }
+    }
+}
+
+extension MapRule {
+    /// Whether the rule is for a model of these dimensions.
+    fileprivate func holds(_ dimensions: Dimensions) -> Bool {
+        guard let condition = settings.condition else { return true }
+        return (dimensions[condition.dimension] ?? 0 == 0) == condition.isZero
     }
 }

@@ -8,6 +8,10 @@ struct NamingScheme: Sendable {
     var prefixes = [""]
     /// Names that carry no weights, such as tables that are computed from the config; `*` before an ending.
     var ignored: [String] = []
+    /// Whether canonical names without a rule are their own.
+    var keepsOthers = false
+    /// Names of theirs whose rules, of the scheme that this is put over, are no more.
+    private var removed: [String] = []
 
     /// Whether a name is among those that carry no weights.
     func ignores(_ name: [UInt8], _ numbered: NumberedName) -> Bool {
@@ -27,6 +31,10 @@ struct NamingScheme: Sendable {
             switch member.key {
             case "names":
                 for pair in member.value.members ?? [] {
+                    if pair.value.isNull {
+                        removed += MapRule.expand(pair.key)
+                        continue
+                    }
                     let line = JSONValue.object([
                         JSONMember("theirs", .string(pair.key)), JSONMember("ours", pair.value),
                     ])
@@ -40,6 +48,7 @@ struct NamingScheme: Sendable {
                 }
             case "ignore": ignored = member.value.elements?.compactMap(\.string) ?? []
             case "prefixes": prefixes = member.value.elements?.compactMap(\.string) ?? []
+            case "same": keepsOthers = member.value.bool ?? false
             case "stacked", "base": break
             default: return nil
             }
@@ -49,10 +58,21 @@ struct NamingScheme: Sendable {
     /// Puts the rules and settings of a scheme that is built on this one over it.
     mutating func add(_ other: NamingScheme, prefixes newPrefixes: Bool) {
         let replaced = Set(other.rules.flatMap { $0.ours.map(\.text) })
-        rules.removeAll { rule in rule.ours.contains { replaced.contains($0.text) } }
+        rules.removeAll { rule in
+            rule.ours.contains { replaced.contains($0.text) }
+                || rule.theirs.contains { other.removed.contains($0.text) }
+        }
         rules += other.rules
         ignored += other.ignored
         if newPrefixes { prefixes = other.prefixes }
+    }
+
+    /// Adds a rule for each canonical name that has none.
+    mutating func keepOthers(_ tensors: [ArchitectureMap.Tensor]) {
+        let known = Set(rules.flatMap { $0.ours.map(\.text) })
+        for tensor in tensors where !known.contains(tensor.pattern.text) {
+            if let rule = MapRule(theirs: [tensor.pattern], ours: [tensor.pattern]) { rules.append(rule) }
+        }
     }
 
     /// The scheme in which layers are stacked: `text` is left out of its names; nil where that is no scheme.
@@ -64,13 +84,9 @@ struct NamingScheme: Sendable {
                 guard let found = pattern.text.firstRange(of: text) else { return pattern }
                 return NamePattern(pattern.text.replacingCharacters(in: found))
             }
-            guard var copy = MapRule(theirs: theirs, ours: rule.ours) else { return nil }
-            copy.operations = rule.operations
-            copy.axis = rule.axis
-            copy.groups = rule.groups
-            copy.sizes = rule.sizes
-            copy.partAxis = rule.partAxis.map { $0 + 1 }
-            copy.isPadded = rule.isPadded
+            guard let copy = MapRule(theirs: theirs, ours: rule.ours, settings: rule.settings) else {
+                return nil
+            }
             result.rules.append(copy)
         }
         return result

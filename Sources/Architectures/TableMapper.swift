@@ -91,7 +91,7 @@ struct TableMapper {
         let line = scheme.rules[rule]
         if !toOurs { try checkShape(tensor.shape, line.ours[name].text, of: tensor.name) }
         guard line.parts != nil else {
-            var made = try operate(line, try expression(tensor), of: tensor.name)
+            var made = try operate(line, try expression(tensor), 0, of: tensor.name)
             if toOurs {
                 made = try withoutPadding(line, made, of: tensor.name)
                 try checkShape(made.shape, line.ours[0].text, of: tensor.name)
@@ -170,11 +170,15 @@ extension TableMapper {
     }
 
     private func operate(
-        _ rule: MapRule, _ tensor: TensorExpression, of name: TensorName
+        _ rule: MapRule, _ tensor: TensorExpression, _ place: Int, of name: TensorName
     ) throws(CheckpointError) -> TensorExpression {
         var tensor = tensor
-        for operation in toOurs ? rule.operations : rule.operations.reversed() {
-            do throws(MapFault) { tensor = try operation.apply(to: tensor, toOurs: toOurs, dimensions) } catch {
+        let canonical = shapes[rule.ours[min(place, rule.ours.count - 1)].text] ?? []
+        let operations = rule.settings.operations
+        for operation in toOurs ? operations : operations.reversed() {
+            do throws(MapFault) {
+                tensor = try operation.apply(to: tensor, toOurs: toOurs, canonical: canonical, dimensions)
+            } catch {
                 switch error {
                 case .unknownDimension: throw unknown("the number of heads or their size", name)
                 case .expression(let error):
@@ -190,7 +194,7 @@ extension TableMapper {
     private func withoutPadding(
         _ rule: MapRule, _ tensor: TensorExpression, of name: TensorName
     ) throws(CheckpointError) -> TensorExpression {
-        guard rule.isPadded, let rows = shapes[rule.ours[0].text]?.first?.value(dimensions),
+        guard rule.settings.isPadded, let rows = shapes[rule.ours[0].text]?.first?.value(dimensions),
             let own = tensor.shape.first, own > rows
         else { return tensor }
         return try fitting(name) { () throws(ExpressionError) in try tensor.sliced(axis: 0, 0..<rows) }
@@ -232,8 +236,9 @@ extension TableMapper {
         }
         let names = rule.names(toOurs ? .ours : .theirs)
         for (bindings, whole) in open {
-            for (part, pattern) in zip(try cut(whole, rule, of: tensor.name), names) {
-                let made = try operate(rule, part, of: tensor.name)
+            for (place, part) in try cut(whole, rule, of: tensor.name).enumerated() {
+                let pattern = names[place]
+                let made = try operate(rule, part, place, of: tensor.name)
                 if toOurs { try checkShape(made.shape, pattern.text, of: tensor.name) }
                 try emit(pattern.name(bindings), made, from: tensor.name)
             }
@@ -243,8 +248,9 @@ extension TableMapper {
     /// The lengths of the parts along the axis of a rule; nil where the canonical shapes do not say.
     private func sizes(_ rule: MapRule) -> [UInt64]? {
         let expressions =
-            rule.sizes.isEmpty
-            ? rule.ours.compactMap { shapes[$0.text]?.dropFirst(rule.axis).first } : rule.sizes
+            rule.settings.sizes.isEmpty
+            ? rule.ours.compactMap { shapes[$0.text]?.dropFirst(rule.settings.axis).first }
+            : rule.settings.sizes
         let sizes = expressions.compactMap { $0.value(dimensions) }
         return sizes.count == rule.names(rule.parts ?? .ours).count ? sizes : nil
     }
@@ -254,18 +260,21 @@ extension TableMapper {
     ) throws(CheckpointError) -> [TensorExpression] {
         guard rule.names(rule.parts ?? .ours).count > 1 else { return [whole] }
         guard let sizes = sizes(rule) else { throw unknown("the size of its parts", name) }
-        let parts = Parts(axis: rule.axis, groups: try groupCount(rule, of: name), sizes: sizes)
+        let parts = Parts(axis: rule.settings.axis, groups: try groupCount(rule, of: name), sizes: sizes)
         guard parts.fill(whole.shape) else {
             throw CheckpointError(
                 .malformed, "shape-mismatch",
-                "shape \(whole.shape) is not parts of \(sizes) along axis \(rule.axis)", file: file, tensor: name)
+                "shape \(whole.shape) is not parts of \(sizes) along axis \(rule.settings.axis)", file: file,
+                tensor: name)
         }
         return try fitting(name) { () throws(ExpressionError) in try parts.cut(whole) }
     }
 
     private func groupCount(_ rule: MapRule, of name: TensorName) throws(CheckpointError) -> UInt64 {
-        guard let groups = rule.groups else { return 1 }
-        guard let count = groups.value(dimensions), count > 0 else { throw unknown("the number of groups", name) }
+        guard let groups = rule.settings.groups else { return 1 }
+        guard let count = groups.value(dimensions), count > 0 else {
+            throw unknown("the number of groups", name)
+        }
         return count
     }
 
@@ -303,7 +312,7 @@ extension TableMapper {
         let names = rule.names(rule.parts ?? .ours)
         var parts: [Bindings: [TensorExpression?]] = [:]
         for (name, bindings, tensor) in group.parts {
-            let made = try operate(rule, try expression(tensor), of: tensor.name)
+            let made = try operate(rule, try expression(tensor), name, of: tensor.name)
             parts[bindings, default: Array(repeating: nil, count: names.count)][name] = made
         }
         var key = group.parts[0].bindings
@@ -319,7 +328,7 @@ extension TableMapper {
             }
             let groups = try groupCount(rule, of: first)
             return try fitting(first) { () throws(ExpressionError) in
-                try Parts.join(all, axis: rule.axis, groups: groups)
+                try Parts.join(all, axis: rule.settings.axis, groups: groups)
             }
         }
     }

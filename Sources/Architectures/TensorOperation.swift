@@ -8,6 +8,8 @@ enum TensorOperation: Sendable {
     case axes([Int])
     /// Rows in another order.
     case rows(view: [SizeExpression], order: [Int])
+    /// Another shape, theirs, with the same elements in the same order.
+    case shape([SizeExpression])
     /// A number that theirs has more than ours; the result is F32 either way.
     case offset(Float)
 
@@ -16,19 +18,33 @@ enum TensorOperation: Sendable {
     /// - Throws: where a dimension is not known.
     func rowOrder(_ dimensions: Dimensions) throws(MapFault) -> RowOrder? {
         guard case .rows(let view, let order) = self else { return nil }
+        return RowOrder(view: try Self.sizes(view, dimensions), order: order)
+    }
+
+    private static func sizes(
+        _ shape: [SizeExpression], _ dimensions: Dimensions
+    ) throws(MapFault) -> [UInt64] {
         var sizes: [UInt64] = []
-        for expression in view {
+        for expression in shape {
             guard let size = expression.value(dimensions) else { throw .unknownDimension }
             sizes.append(size)
         }
-        return RowOrder(view: sizes, order: order)
+        return sizes
     }
 
     /// Ours of theirs, or theirs of ours.
+    ///
+    /// - Parameters:
+    ///   - tensor: what it is done to.
+    ///   - toOurs: the direction.
+    ///   - canonical: the shape of ours.
+    ///   - dimensions: the model's numbers.
     func apply(
-        to tensor: TensorExpression, toOurs: Bool, _ dimensions: Dimensions
+        to tensor: TensorExpression, toOurs: Bool, canonical: [SizeExpression], _ dimensions: Dimensions
     ) throws(MapFault) -> TensorExpression {
         let rows = try rowOrder(dimensions)
+        var shape: [UInt64] = []
+        if case .shape(let theirs) = self { shape = try Self.sizes(toOurs ? canonical : theirs, dimensions) }
         do throws(ExpressionError) {
             switch self {
             case .axes(let order):
@@ -37,6 +53,7 @@ enum TensorOperation: Sendable {
             case .rows:
                 guard let rows else { return tensor }
                 return try (toOurs ? rows : rows.inverse).applied(to: tensor)
+            case .shape: return try tensor.reshaped(to: shape)
             case .offset(let amount):
                 let wide = try tensor.cast(to: .f32)
                 let map = try BlockMap(wide.source, codec: FloatOffset(amount: toOurs ? -amount : amount))

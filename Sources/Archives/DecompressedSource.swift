@@ -13,6 +13,7 @@ public final class DecompressedSource: ByteSource {
     private let source: any ByteSource
     private let range: Range<UInt64>
     private let compression: Compression
+    private let crc32: UInt32?
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
@@ -26,15 +27,17 @@ public final class DecompressedSource: ByteSource {
     ///   - range: where the stream stands in it, all of it.
     ///   - compression: how it is compressed.
     ///   - byteCount: the size of what it holds.
+    ///   - crc32: the CRC-32 of what it holds, checked when the end is reached; nil where it is not known.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64
+        byteCount: UInt64, crc32: UInt32? = nil
     ) {
         self.name = name
         self.source = source
         self.range = range
         self.compression = compression
         self.byteCount = byteCount
+        self.crc32 = crc32
         state = Mutex(DecompressionRun(source, range, compression, name: name))
     }
 
@@ -108,6 +111,7 @@ public final class DecompressedSource: ByteSource {
                     .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
                     detail: "the stream holds fewer bytes than it is said to")
             }
+            try check(state)
             let chunkStart = state.position - UInt64(chunk.count)
             state.keep(chunk, limit: Self.windowByteCount)
             if state.position > position {
@@ -117,5 +121,16 @@ public final class DecompressedSource: ByteSource {
             }
         }
         return result
+    }
+
+    /// Refuses a stream that is longer than it is said to be, or ends with another checksum.
+    private func check(_ state: DecompressionRun) throws(IOError) {
+        let isWrong = state.position == byteCount && crc32 != nil && crc32 != state.crc32
+        guard state.position > byteCount || isWrong else { return }
+        throw IOError(
+            .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
+            detail: isWrong
+                ? "what it holds does not have the CRC-32 that is stated"
+                : "the stream holds more bytes than it is said to")
     }
 }

@@ -13,12 +13,16 @@ final class DecompressionRun {
     private var place: UInt64
     /// The bytes that were made.
     private(set) var position: UInt64 = 0
+    /// Their CRC-32.
+    private(set) var crc32: UInt32 = 0
     /// The last chunks that were made and kept.
     private(set) var window: [[UInt8]] = []
     private var windowCount = 0
 
     private static var inputByteCount: Int { 256 << 10 }
     private static var outputByteCount: Int { 1 << 20 }
+    /// Those of the first step, after which headers are known.
+    private static var firstByteCount: Int { 16 << 10 }
 
     init(_ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String) {
         self.source = source
@@ -40,7 +44,8 @@ final class DecompressionRun {
                 var step = (taken: 0, made: 0)
                 var failure: Decompressor.Failure?
                 let (input, rest) = (input, inputUsed..<input.count)
-                var output = [UInt8](count: Self.outputByteCount) { buffer in
+                let room = position == 0 ? Self.firstByteCount : Self.outputByteCount
+                var output = [UInt8](count: room) { buffer in
                     let part = input.span.bytesView.extracting(rest)
                     do throws(Decompressor.Failure) {
                         step = try decompressor.step(part, into: &buffer)
@@ -53,6 +58,7 @@ final class DecompressionRun {
                 if step.made > 0 {
                     output.removeSubrange(step.made...)
                     position += UInt64(step.made)
+                    crc32 = Archives.crc32(output.span.bytesView, seed: crc32)
                     return output
                 }
                 guard step.taken == 0 || (inputUsed == input.count && place == range.upperBound) else {
@@ -82,7 +88,8 @@ final class DecompressionRun {
     }
 
     private func fill() throws(Decompressor.Failure) {
-        let count = Int(min(UInt64(Self.inputByteCount), range.upperBound - place))
+        let most = place == range.lowerBound ? Self.firstByteCount : Self.inputByteCount
+        let count = Int(min(UInt64(most), range.upperBound - place))
         do throws(IOError) { input = try source.bytes(at: place, count: count) } catch {
             inputFailure = error
             throw .corrupt

@@ -9,8 +9,9 @@ public struct ZipArchive: Sendable {
     public let source: any ByteSource
     /// The members in the order of the central directory.
     public let entries: [ZipEntry]
-    private let indexByFoldedName: [ByteKey: Int]
+    private let indexByName: [ByteKey: Int]
     private let limits: ZipLimits
+    private let pool = InflationPool()
 
     /// Reads the directory of an archive.
     ///
@@ -28,7 +29,7 @@ public struct ZipArchive: Sendable {
             source: source, base: range.lowerBound, byteCount: range.upperBound - range.lowerBound)
         let directory = try ZipDirectory.find(in: window)
         var entries = try Self.readEntries(directory, in: window, limits: limits)
-        indexByFoldedName = try Self.index(entries)
+        indexByName = try Self.index(entries, ignoringCase: limits.ignoresCase)
         for index in entries.indices {
             entries[index].dataOffset = try Self.dataOffset(of: entries[index], in: window)
         }
@@ -40,9 +41,8 @@ public struct ZipArchive: Sendable {
 
     /// The member with exactly this name.
     public func entry(named name: [UInt8]) -> ZipEntry? {
-        guard let index = indexByFoldedName[ByteKey(Self.folded(name))], entries[index].name == name else {
-            return nil
-        }
+        let key = limits.ignoresCase ? Self.folded(name) : name
+        guard let index = indexByName[ByteKey(key)], entries[index].name == name else { return nil }
         return entries[index]
     }
 
@@ -73,6 +73,24 @@ public struct ZipArchive: Sendable {
         return data
     }
 
+    /// Where the data of a member stands: in the archive where it is stored, else in a source of its own that
+    /// inflates it as far as it is asked for and checks its CRC-32 at the end.
+    ///
+    /// - Parameter name: what the inflated data is, for messages.
+    public func data(
+        of entry: ZipEntry, name: String
+    ) throws(ArchiveError) -> (source: any ByteSource, range: Range<UInt64>) {
+        guard entry.method == .deflated else { return (source, entry.dataRange) }
+        // No deflate stream holds more.
+        guard entry.byteCount / 1032 <= entry.compressedByteCount else {
+            throw entry.error(
+                .malformed, "inflation-limit",
+                "\(entry.compressedByteCount) compressed bytes claim to hold \(entry.byteCount)")
+        }
+        let member = InflatedMember(name: name, entry: entry, archive: source, pool: pool)
+        return (member, 0..<entry.byteCount)
+    }
+
     private func inflate(_ stored: [UInt8], of entry: ZipEntry) throws(ArchiveError) -> [UInt8] {
         guard entry.byteCount <= entry.compressedByteCount * limits.inflationRatio + (1 << 20) else {
             throw entry.error(
@@ -91,12 +109,15 @@ public struct ZipArchive: Sendable {
         name.map { 0x41...0x5A ~= $0 ? $0 | 0x20 : $0 }
     }
 
-    /// The members by folded name.
-    private static func index(_ entries: [ZipEntry]) throws(ArchiveError) -> [ByteKey: Int] {
+    /// The members by name, folded where case is ignored.
+    private static func index(
+        _ entries: [ZipEntry], ignoringCase: Bool
+    ) throws(ArchiveError) -> [ByteKey: Int] {
         var result: [ByteKey: Int] = [:]
         result.reserveCapacity(entries.count)
         for (index, entry) in entries.enumerated() {
-            if let other = result.updateValue(index, forKey: ByteKey(folded(entry.name))) {
+            let key = ByteKey(ignoringCase ? folded(entry.name) : entry.name)
+            if let other = result.updateValue(index, forKey: key) {
                 throw entry.error(
                     .malformed, "duplicate-entry",
                     "the archive also has a member at byte \(entries[other].headerOffset) that readers "

@@ -43,6 +43,8 @@ public struct ZipLimits: Sendable {
     public var directoryByteCount: UInt64 = 128 << 20
     /// How many times larger than its compressed form a deflated member may be, beyond one mebibyte.
     public var inflationRatio: UInt64 = 128
+    /// Whether two names are the same that differ in the case of ASCII letters only, as PyTorch's reader has it.
+    public var ignoresCase = true
 
     /// The default bounds.
     public init() {}

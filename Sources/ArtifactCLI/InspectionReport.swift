@@ -69,6 +69,16 @@ struct InspectionReport {
             let shown = value.utf8.count > 60 ? value.prefix(60) + "…" : value[...]
             table.add("metadata", "\(escapedForDisplay(key)) = \(escapedForDisplay(String(shown)))")
         }
+        let inside = checkpoint.embedded.map { escapedForDisplay($0.file.name) }
+        if !inside.isEmpty { table.add("holds", Self.describe(inside)) }
+        // Where there is nothing else, the values are what was asked for.
+        for member in checkpoint.values.prefix(checkpoint.tensors.isEmpty ? 1000 : 20) {
+            let text = String(decoding: member.value.serialized(), as: UTF8.self)
+            let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
+            // JSON has escaped its own quotes.
+            let safe = escapedForDisplay(String(shown)).split(separator: "\\\"", omittingEmptySubsequences: false)
+            table.add("value", "\(escapedForDisplay(member.key)) = \(safe.joined(separator: "\""))")
+        }
         return table
     }
 

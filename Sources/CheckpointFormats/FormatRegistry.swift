@@ -6,11 +6,17 @@ public import TensorCore
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
     public static let fileFormats: [any FileFormat] = [
-        GGUFFormat(), PyTorchFormat(), SafeTensorsFormat(),
+        GGUFFormat(),
+        NPYFormat(),
+        NPZFormat(),
+        ONNXFormat(),
+        PyTorchFormat(),
+        SafeTensorsFormat(),
+        FlaxFormat(),
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [GGUFFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat(), GGUFFormat()]
     /// Every format.
     public static var formats: [any CheckpointFormat] {
         var known: Set<String> = []
@@ -33,8 +39,12 @@ public enum FormatRegistry {
                 try checkTotals(model.checkpoint, path: path)
                 return model
             }
-            let directory = try ModelDirectory(listing)
+            var directory = try ModelDirectory(listing)
             let checkpoint = try readWeights(of: directory, options: options)
+            if case .file = directory.weights, checkpoint.files.count > 1 {
+                // The file refers to others, which are weights too.
+                directory = ModelDirectory(listing, weights: .parts(checkpoint.files.map(\.path)))
+            }
             try checkTotals(checkpoint, path: path)
             return OpenedModel(checkpoint: checkpoint, directory: directory)
         default:
@@ -95,7 +105,7 @@ public enum FormatRegistry {
         throw FileKind.refusal(head: file.head, file: file.source.name)
     }
 
-    private static func readWeights(
+    static func readWeights(
         of directory: ModelDirectory, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
         switch directory.weights {

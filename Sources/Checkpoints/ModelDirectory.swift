@@ -9,7 +9,7 @@ public struct ModelDirectory: Sendable {
     /// The weights that were chosen.
     public let weights: Weights
     /// Files that belong to the model and travel with it, in name order.
-    public let sideFiles: [SideFile]
+    public var sideFiles: [SideFile]
     /// Files and directories that stay behind, with the reason.
     public let left: [SkippedItem]
 

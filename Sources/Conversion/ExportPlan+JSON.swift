@@ -95,6 +95,8 @@ extension ExportPlan.Output {
             let count = content.frames.reduce(0) { $0 + $1.bytes.count }
             members.append(.init("header_nbytes", .integer(count)))
             members.append(.init("header_sha256", .string(hasher.finish().hex)))
+        } else {
+            members.append(.init("copied_from", .string(source.name)))
         }
         return .object(members)
     }

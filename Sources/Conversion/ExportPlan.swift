@@ -120,6 +120,7 @@ extension ExportPlan {
                 baseName: model.directory?.weights.outputBaseName ?? "model",
                 config: config.contents.flatMap { try? JSONValue(parsing: $0) }, source: model,
                 options: options))
+        checkpoint.warnings += layout.warnings
         self.checkpoint = checkpoint
         shards = layout.shards
         index = layout.index

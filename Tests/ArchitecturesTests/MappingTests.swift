@@ -89,15 +89,20 @@ struct MappingTests {
     }
 
     @Test func `what carries no weights is ignored and listed`() throws {
-        let table = [try Counted.tensor("rope_freqs.weight", [2]), try Counted.tensor("output_norm.weight", [8])]
+        let table = [
+            try Counted.tensor("rope_freqs.weight", [2]), try Counted.tensor("output_norm.weight", [8]),
+        ]
         let mapped = try map(table, from: "gguf", to: "hf", isPartial: true)
         #expect(mapped.ignored == ["rope_freqs.weight"])
         #expect(mapped.tensors.map(\.name) == ["model.norm.weight"])
     }
 
-    @Test(arguments: ["blk.00.attn_norm.weight", "blk.-1.attn_norm.weight", "blk.99999999999.attn_norm.weight"])
+    @Test(arguments: [
+        "blk.00.attn_norm.weight", "blk.-1.attn_norm.weight", "blk.99999999999.attn_norm.weight",
+    ])
     func `an odd number in a name is no layer`(name: String) throws {
         let table = [try Counted.tensor(name, [8])]
-        #expect(error { _ = try map(table, from: "gguf", to: "hf", isPartial: true) }?.code == "unmapped-tensors")
+        #expect(
+            error { _ = try map(table, from: "gguf", to: "hf", isPartial: true) }?.code == "unmapped-tensors")
     }
 }

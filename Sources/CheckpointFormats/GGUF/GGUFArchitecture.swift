@@ -55,8 +55,9 @@ struct GGUFArchitecture {
     private static let silu = (member: "hidden_act", name: "silu")
     private static let gelu = (member: "hidden_activation", name: "gelu_pytorch_tanh")
 
-    /// Those whose configs are known. Where two share a name in GGUF, the first is meant unless the header says
-    /// otherwise.
+    /// Those whose configs are known.
+    ///
+    /// Where two share a name in GGUF, the first is meant unless the header says otherwise.
     static let all = [
         GGUFArchitecture(
             name: "llama", modelType: "llama", className: "LlamaForCausalLM", activation: silu, fields: [],

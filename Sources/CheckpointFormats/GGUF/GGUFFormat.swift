@@ -37,7 +37,8 @@ public struct GGUFFormat: FileFormat, DirectoryFormat {
     }
 
     /// Reads the headers of the files.
-    public func read(_ listing: DirectoryListing, options: ReadOptions) throws(CheckpointError) -> OpenedModel {
+    public func read(_ listing: DirectoryListing, options: ReadOptions) throws(CheckpointError) -> OpenedModel
+    {
         let files = listing.files.filter { $0.hasSuffix(".gguf") }
         let first = try WeightsFile(listing.open(files[0]), name: files[0], directory: listing.path)
         return OpenedModel(

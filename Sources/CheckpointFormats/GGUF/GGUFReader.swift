@@ -116,8 +116,12 @@ extension GGUFReader {
 
     /// The values of the small tensors that become a part of the config.
     private static func factors(_ tensor: TensorRecord) throws(CheckpointError) -> [Float]? {
-        let names: [TensorName] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"]
-        guard names.contains(tensor.name), tensor.dtype == .f32, tensor.byteCount <= 1 << 14 else { return nil }
+        let names: [TensorName] = [
+            "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
+        ]
+        guard names.contains(tensor.name), tensor.dtype == .f32, tensor.byteCount <= 1 << 14 else {
+            return nil
+        }
         var floats: [Float] = []
         do throws(IOError) {
             let bytes = try [UInt8](count: Int(tensor.byteCount)) { (buffer) throws(IOError) in
@@ -134,7 +138,8 @@ extension GGUFReader {
     ) throws(CheckpointError) -> [TensorRecord] {
         let name = set.main["general.architecture"]?.string ?? ""
         let hasExperts = set.main["\(name).expert_count"]?.int ?? 0 > 0
-        guard let config, let map = ArchitectureMap.find(ggufArchitecture: name, hasExperts: hasExperts) else {
+        guard let config, let map = ArchitectureMap.find(ggufArchitecture: name, hasExperts: hasExperts)
+        else {
             checkpoint.embedded = []
             checkpoint.warnings.append(
                 CheckpointWarning(
@@ -144,7 +149,8 @@ extension GGUFReader {
             return tensors
         }
         let table = try map.map(
-            tensors, from: "gguf", to: ArchitectureMap.canonicalScheme, dimensions: map.dimensions(config: config),
+            tensors, from: "gguf", to: ArchitectureMap.canonicalScheme,
+            dimensions: map.dimensions(config: config),
             unmapped: .kept, isPartial: options.skipsUnsupported || options.listsUnsupported, file: set.name)
         for name in table.ignored {
             checkpoint.skipped.append(

@@ -36,7 +36,8 @@ extension GGUFTokenizer {
         if templates.count > 1 || templates.first.map({ $0.name != "default" }) == true {
             let list = templates.map { template in
                 JSONValue.object([
-                    JSONMember("name", .string(template.name)), JSONMember("template", .string(template.text)),
+                    JSONMember("name", .string(template.name)),
+                    JSONMember("template", .string(template.text)),
                 ])
             }
             members.append(JSONMember("chat_template", .array(list)))
@@ -46,14 +47,17 @@ extension GGUFTokenizer {
 
     /// The model of SentencePiece; nil where it could not be one, as without a single unknown token.
     private func sentencePieces(_ scores: [Float]) -> SentencePieceModel? {
-        guard kinds.count(where: { $0 == .unknown }) == 1, !tokens.contains(where: \.isEmpty) else { return nil }
+        guard kinds.count(where: { $0 == .unknown }) == 1, !tokens.contains(where: \.isEmpty) else {
+            return nil
+        }
         let bytes = kinds.count { $0 == .byte }
         guard bytes == 0 || bytes == 256 else { return nil }
         var model = SentencePieceModel()
         model.addsSpace = addsSpace
         model.removesSpaces = false
         model.isUnigram = false
-        model.special = kinds.firstIndex(of: .unknown).map { [(SentencePieceModel.Field.unknownID, $0)] } ?? []
+        model.special =
+            kinds.firstIndex(of: .unknown).map { [(SentencePieceModel.Field.unknownID, $0)] } ?? []
         for (name, field) in [
             ("bos_token", SentencePieceModel.Field.firstID), ("eos_token", SentencePieceModel.Field.lastID),
             ("pad_token", SentencePieceModel.Field.paddingID),
@@ -63,7 +67,8 @@ extension GGUFTokenizer {
         }
         for id in tokens.indices {
             model.pieces.append(
-                SentencePieceModel.Piece(text: Array(tokens[id]), score: scores[id], kind: kinds[id].rawValue))
+                SentencePieceModel.Piece(text: Array(tokens[id]), score: scores[id], kind: kinds[id].rawValue)
+            )
         }
         return model
     }

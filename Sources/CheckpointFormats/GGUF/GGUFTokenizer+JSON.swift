@@ -9,13 +9,18 @@ extension GGUFTokenizer {
         text.raw(#"],"normalizer":"#)
         text.value(normaliser)
         text.raw(#","pre_tokenizer":"#)
-        if case .bytePairs(let preTokenizer, _) = model { text.value(preTokenizer.steps) } else { text.raw("null") }
+        if case .bytePairs(let preTokenizer, _) = model {
+            text.value(preTokenizer.steps)
+        } else {
+            text.raw("null")
+        }
         text.raw(#","post_processor":"#)
         text.value(postProcessor)
         text.raw(#","decoder":"#)
         text.value(decoder)
         text.raw(#","model":{"type":"BPE","dropout":null,"unk_token":"#)
-        text.value(isByScores ? kinds.firstIndex(of: .unknown).map { .string(self.text($0)) } ?? .null : .null)
+        text.value(
+            isByScores ? kinds.firstIndex(of: .unknown).map { .string(self.text($0)) } ?? .null : .null)
         text.raw(#","continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":"#)
         text.value(.bool(isByScores))
         text.raw(#","byte_fallback":"#)
@@ -71,7 +76,9 @@ extension GGUFTokenizer {
                 text.string(merge)
             }
         case .scores(let scores):
-            let merges = ScoredMerges(tokens: tokens, scores: scores) { kinds[$0] == .normal }
+            let merges = ScoredMerges(tokens: tokens, scores: scores) {
+                kinds[$0] == .normal || kinds[$0] == .userDefined
+            }
             for (index, merge) in merges.pairs.enumerated() {
                 text.raw(index > 0 ? ",[" : "[")
                 text.string(tokens[Int(merge.left)])
@@ -146,7 +153,8 @@ extension GGUFTokenizer {
                 JSONMember(
                     token.text,
                     .object([
-                        JSONMember("id", .string(token.text)), JSONMember("ids", .array([.integer(token.id)])),
+                        JSONMember("id", .string(token.text)),
+                        JSONMember("ids", .array([.integer(token.id)])),
                         JSONMember("tokens", .array([.string(token.text)])),
                     ])))
         }

@@ -148,7 +148,9 @@ struct GGUFTokenizer: Sendable {
             ("padding", "pad_token"), ("cls", "cls_token"), ("mask", "mask_token"),
         ] {
             guard let id = header["tokenizer.ggml.\(key)_token_id"]?.int else { continue }
-            guard 0..<count ~= id else { throw Problem(text: "its \(name) is number \(id), which it has not") }
+            guard 0..<count ~= id else {
+                throw Problem(text: "its \(name) is number \(id), which it has not")
+            }
             result.append((name, id))
         }
         return result

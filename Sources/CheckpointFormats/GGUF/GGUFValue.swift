@@ -184,7 +184,9 @@ public struct GGUFNumbers: Sendable, Equatable {
     /// The number of elements.
     public var count: Int { bytes.count / (kind.byteCount ?? 1) }
 
-    /// The elements as integers; nil where they are floats. What is beyond an `Int` is the largest.
+    /// The elements as integers; nil where they are floats.
+    ///
+    /// What is beyond an `Int` is the largest.
     public var integers: [Int]? {
         switch kind {
         case .uint8, .bool: values(UInt8.self) { Int($0) }

@@ -32,7 +32,8 @@ struct Llama3Rotation {
     /// The members of a config that say so.
     var members: [JSONMember] {
         [
-            JSONMember("factor", .number("\(factor)")), JSONMember("low_freq_factor", .number("\(lowFactor)")),
+            JSONMember("factor", .number("\(factor)")),
+            JSONMember("low_freq_factor", .number("\(lowFactor)")),
             JSONMember("high_freq_factor", .number("\(highFactor)")),
             JSONMember("original_max_position_embeddings", .integer(original)),
         ]

@@ -37,7 +37,9 @@ struct PreTokenizer {
         text.reduce(into: "") { $0 += $1 == "@" ? suffix : $1 == "#" ? digits : String($1) }
     }
 
-    /// Those that are known. Of two with the same steps, the first is what is written.
+    /// Those that are known.
+    ///
+    /// Of two with the same steps, the first is what is written.
     static let all = [
         PreTokenizer(
             names: [

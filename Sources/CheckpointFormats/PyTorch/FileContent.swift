@@ -23,7 +23,6 @@ enum FileContent: Equatable {
         ([0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C], "a 7z archive, which PyTorch cannot load either"),
         (Array("GGUF".utf8), "a GGUF file: rename it to .gguf"),
         ([0x89, 0x48, 0x44, 0x46], "an HDF5 (Keras) file"),
-        ([0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59], "a NumPy array: rename it to .npy"),
         (Array("version https://git-lfs".utf8), "a Git LFS pointer: fetch the real file with `git lfs pull`"),
         (Array("<!DOCTYPE".utf8), "a web page: the download failed"),
         (Array("<!doctype".utf8), "a web page: the download failed"),

@@ -5,7 +5,8 @@ public struct ExpressionError: Error, Sendable, Equatable, CustomStringConvertib
     /// What does not fit, as a clause without a tensor's name.
     public let description: String
 
-    init(_ description: String) { self.description = description }
+    /// Makes an error.
+    public init(_ description: String) { self.description = description }
 }
 
 /// A tensor that does not exist yet: its dtype, its shape, and how its bytes come about.

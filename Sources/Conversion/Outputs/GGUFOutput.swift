@@ -44,19 +44,20 @@ public struct GGUFOutput: OutputFormat {
                 expertCount: Int(clamping: dimensions["experts"] ?? 0),
                 groupsQueries: dimensions["heads"] != dimensions["kv_heads"],
                 isTied: !table.tensors.contains { $0.name == "output.weight" })
+            let metadata = try Self.metadata(config, of: model)
             var tensors: [GGUFTensor] = []
-            for tensor in table.tensors {
+            for tensor in table.tensors + metadata.tensors.map(Self.record) {
                 tensors.append(try GGUFTensor(tensor, quantization, context, file: model.sourceName))
             }
             let fileType = quantization ?? Self.commonType(of: tensors)
             let pairs =
-                try GGUFKeys.pairs(config: config, model: model)
-                + [
+                metadata.pairs + [
                     GGUFPair("general.file_type", .uint32(fileType.fileType)),
                     GGUFPair("general.quantization_version", .uint32(2)),
                 ]
             var layout = try Self.layOut(tensors, pairs, of: model)
             layout.skipped = table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+            layout.warnings = metadata.warnings
             layout.transforms = [
                 Manifest.Transform(
                     kind: "map", parameters: [.init("map", .string(map.name)), .init("to", .string("gguf"))])
@@ -70,6 +71,28 @@ public struct GGUFOutput: OutputFormat {
         } catch {
             throw .source(error)
         }
+    }
+
+    /// The keys that follow from the config and the tokenizer.
+    private static func metadata(
+        _ config: JSONValue, of model: OutputModel
+    ) throws(CheckpointError) -> GGUFMetadata {
+        // Nothing of this machine: equal models give equal files.
+        let known = config["_name_or_path"]?.string.map { Path.name(of: $0) } ?? ""
+        let type = config["model_type"]?.string ?? ""
+        return try GGUFMetadata(
+            config: config, name: known.isEmpty ? type.prefix(1).uppercased() + type.dropFirst() : known
+        ) { (name) throws(CheckpointError) in try model.source.contents(of: name) }
+    }
+
+    private static func record(_ tensor: (name: TensorName, values: [Float])) -> TensorRecord {
+        let bytes = tensor.values.flatMap { LittleEndian($0.bitPattern).bytes }
+        return TensorRecord(
+            name: tensor.name, dtype: .f32, shape: [UInt64(tensor.values.count)],
+            source: .extent(
+                Extent(
+                    source: MemorySource(name: tensor.name.string, contents: bytes), offset: 0,
+                    byteCount: UInt64(bytes.count))))
     }
 
     /// The plain type that most of the large tensors' bytes have.
