@@ -71,7 +71,7 @@ extension ExportPlan {
         for side in model.sideFiles {
             let file = side.file
             guard format.carries(file.role) else {
-                left.append(SkippedItem(name: file.name, reason: "has no place beside \(format.name) files"))
+                left.append(SkippedItem(name: file.name, reason: "the \(format.name) file takes its place"))
                 continue
             }
             if file.role == .code && !config.hasOwnCode {
