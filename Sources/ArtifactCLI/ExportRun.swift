@@ -13,6 +13,7 @@ struct ExportRun {
     var made: OpenedModel?
     /// What weights files are called.
     var baseName: String?
+    var format: any OutputFormat = OutputFormats.all[0]
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -52,7 +53,8 @@ struct ExportRun {
     /// The plan of what will be written.
     func plan() throws(ConversionError) -> ExportPlan {
         var options = ExportOptions(
-            transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
+            format: format, transforms: transforms, allowsUnmatched: allowsUnmatched,
+            layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
         options.baseName = baseName
         let plan = try ExportPlan(model: try open(), options: options)

@@ -21,6 +21,7 @@ extension Manifest {
                         .init("tensors", .integer(plan.untiedByConfig.count)),
                     ]))
         }
+        result += plan.outputTransforms
         for item in plan.sideFiles where item.isEdited {
             result.append(
                 Transform(

@@ -71,12 +71,16 @@ struct ModelConfig {
 extension ExportPlan {
     /// The side files to write: those of the model, with the config's dtype changed where tensors are cast.
     static func sideFiles(
-        of model: OpenedModel, config: ModelConfig, dtype: DType?
+        of model: OpenedModel, config: ModelConfig, format: any OutputFormat, dtype: DType?
     ) throws(ConversionError) -> (items: [SideFileItem], left: [SkippedItem]) {
         var items: [SideFileItem] = []
         var left: [SkippedItem] = []
         for side in model.sideFiles {
             let file = side.file
+            guard format.carries(file.role) else {
+                left.append(SkippedItem(name: file.name, reason: "the \(format.name) file takes its place"))
+                continue
+            }
             if file.role == .code && !config.hasOwnCode {
                 left.append(SkippedItem(name: file.name, reason: "code that the config does not name"))
                 continue

@@ -77,4 +77,8 @@ ckernels_loop ckernels_decode_blocks(ckernels_block_format format, ckernels_leve
 void ckernels_add_product(const float *left, const float *panel, size_t depth, size_t rows, float *sums,
                           size_t stride, ckernels_level level);
 
+/// The loop that makes blocks of F32, or null where there is none; its `count` is one of blocks. All levels give the
+/// same bits.
+ckernels_loop ckernels_encode_blocks(ckernels_block_format format, ckernels_level level);
+
 #endif
