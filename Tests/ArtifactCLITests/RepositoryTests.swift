@@ -50,6 +50,13 @@ struct RepositoryTests {
         }
     }
 
+    @Test func `the README lists the formats as the command does`() throws {
+        let table = try artifact("formats", "--markdown").output
+        let readme = String(decoding: try bytes(of: Repository.path("README.md")), as: UTF8.self)
+        #expect(
+            readme.contains(table.trimmingCharacters(in: .newlines)), "run: scripts/readme .build/debug/artifact")
+    }
+
     @Test(.enabled(if: Oracle.isAvailable))
     func `the manual page is what the command's own help says`() throws {
         let python = try #require(Oracle.python)

@@ -14,7 +14,7 @@ public struct MLXFormat: DirectoryFormat {
     /// One line for people.
     public var summary: String { "MLX quantised (affine, mxfp4, mxfp8, nvfp4), read as the floats that MLX makes" }
     /// The usual file names.
-    public var patterns: String { "config.json with quantization, *.safetensors" }
+    public var patterns: String { "config.json *.safetensors" }
 
     /// A config whose `quantization` has a group size and bits.
     public func recognizes(_ listing: DirectoryListing) throws(CheckpointError) -> Bool {
