@@ -26,17 +26,20 @@ import Testing
             "optimizer.pt": try Fixtures.bytes("pt/nested_ckpt.pt"),
             "scheduler.pt": [1], "rng_state.pth": try FormatFixtures.bytes("pt/rng_state.pth"),
             "training_args.bin": try FormatFixtures.bytes("pt/training_args.bin"),
-            "trainer_state.json": Array(#"{"epoch": 1.5, "global_step": 7, "log_history": [{"loss": 1}]}"#.utf8),
+            "trainer_state.json": Array(
+                #"{"epoch": 1.5, "global_step": 7, "log_history": [{"loss": 1}]}"#.utf8),
         ]
     }
 
-    @Test func `the weights are chosen, the settings travel as JSON and the rest stays behind with the reason`()
+    @Test
+    func `the weights are chosen, the settings travel as JSON and the rest stays behind with the reason`()
         throws
     {
         try Self.withDirectory(try Self.files()) { path in
             let model = try FormatRegistry.open(path: path)
             #expect(model.checkpoint.tensors.count == 7)
-            let left = Dictionary(uniqueKeysWithValues: (model.directory?.left ?? []).map { ($0.name, $0.reason) })
+            let left = Dictionary(
+                uniqueKeysWithValues: (model.directory?.left ?? []).map { ($0.name, $0.reason) })
             for name in ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"] {
                 #expect(left[name] == "training state", "\(name)")
             }
@@ -51,7 +54,8 @@ import Testing
         }
     }
 
-    @Test func `settings that ask for code are left behind with a warning, and a file that is there counts more`()
+    @Test
+    func `settings that ask for code are left behind with a warning, and a file that is there counts more`()
         throws
     {
         var files = try Self.files()

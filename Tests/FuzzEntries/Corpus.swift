@@ -19,7 +19,8 @@ public enum Corpus {
         case .pytorch: return try checkpoints(root, limit: 4096)
         case .pickle: return try pickles(root)
         case .nemo:
-            return try files(root + "/Tests/Fixtures/formats/nemo") + files(root + "/Tests/Fixtures/formats/mal")
+            return try files(root + "/Tests/Fixtures/formats/nemo")
+                + files(root + "/Tests/Fixtures/formats/mal")
                 + files(root + "/Tests/Fixtures/formats/bad")
         case .stream: return streams + streams.map { $0 + $0.dropFirst() } + streams.map { $0.dropLast() }
         case .pattern: return patterns.map { Array($0.utf8) }
@@ -56,7 +57,9 @@ public enum Corpus {
     }
 
     private static func checkpoints(_ root: String, limit: Int) throws -> [[UInt8]] {
-        let folders = ["pytorch/pt", "pytorch/more", "pytorch/bad", "pytorch/mal", "formats/pt", "formats/bad"]
+        let folders = [
+            "pytorch/pt", "pytorch/more", "pytorch/bad", "pytorch/mal", "formats/pt", "formats/bad",
+        ]
         return try folders.flatMap { try files(root + "/Tests/Fixtures/" + $0) }.filter { $0.count <= limit }
     }
 
@@ -70,7 +73,8 @@ public enum Corpus {
     private static let streams: [[UInt8]] = [
         [0, 0x33, 0x30, 0x40, 0x05, 0x00],
         [
-            1, 0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0x33, 0x30, 0x40, 0x05, 0x00, 0x64, 0x6B, 0x00, 0xA2, 0x10, 0, 0,
+            1, 0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0x33, 0x30, 0x40, 0x05, 0x00, 0x64, 0x6B, 0x00, 0xA2, 0x10,
+            0, 0,
             0,
         ],
         [2, 0x78, 0x9C, 0x33, 0x30, 0x40, 0x05, 0x00, 0x19, 0x90, 0x03, 0x01],

@@ -130,7 +130,7 @@ def dtypes(run):
 def flags(run):
     c = torch.randn(3, 4, dtype=torch.complex64)
     half = c.to(torch.complex32)
-    state = {"conj": c.conj(), "adjoint": c.mH, "imag": c.conj().imag, "half": half, "half_conj": half.conj()}
+    state = {"conj": c.conj(), "adjoint": c.mH, "imag": torch.randn(3, 4, dtype=torch.complex64).conj().imag, "half": half, "half_conj": half.conj()}
     wide = {**state, "half": half.to(torch.complex64), "half_conj": half.conj().resolve_conj().to(torch.complex64)}
     for protocol in (2, 4):
         for container, options in CONTAINERS:
