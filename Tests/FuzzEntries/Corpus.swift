@@ -16,7 +16,9 @@ public enum Corpus {
             let headers = try cases(root).filter { $0.count > 8 }.map { Array($0[8...]) }
             return headers + (try loaderCases(root) { $0.hasSuffix(".json") })
         case .index: return try loaderCases(root) { $0.hasSuffix(".json") }
-        case .pytorch: return try checkpoints(root, limit: 4096)
+        case .pytorch:
+            let oldest = root + "/Tests/Fixtures/formats/pt/oldest.pth"
+            return try checkpoints(root, limit: 4096) + [FileSystem.contents(of: oldest, limit: 1 << 20)]
         case .pickle: return try pickles(root)
         case .nemo:
             return try files(root + "/Tests/Fixtures/formats/nemo")
