@@ -173,7 +173,7 @@ public struct Exporter: Sendable {
             }
         }
         let outcomes = engine.run(lanes.lanes)
-        if let error = outcomes.firstError { throw .io(error) }
+        if let error = outcomes.firstError { throw ConversionError(error) }
         let manifest = try lanes.manifest(tool: tool, outcomes)
         for input in plan.inputs { try inputOutput { () throws(IOError) in try input.checkUnchanged() } }
         return manifest

@@ -16,8 +16,15 @@ public enum Corpus {
             let headers = try cases(root).filter { $0.count > 8 }.map { Array($0[8...]) }
             return headers + (try loaderCases(root) { $0.hasSuffix(".json") })
         case .index: return try loaderCases(root) { $0.hasSuffix(".json") }
-        case .pytorch: return try checkpoints(root, limit: 4096)
+        case .pytorch:
+            let oldest = root + "/Tests/Fixtures/formats/pt/oldest.pth"
+            return try checkpoints(root, limit: 4096) + [FileSystem.contents(of: oldest, limit: 1 << 20)]
         case .pickle: return try pickles(root)
+        case .nemo:
+            return try files(root + "/Tests/Fixtures/formats/nemo")
+                + files(root + "/Tests/Fixtures/formats/mal")
+                + files(root + "/Tests/Fixtures/formats/bad")
+        case .stream: return streams + streams.map { $0 + $0.dropFirst() } + streams.map { $0.dropLast() }
         case .pattern: return patterns.map { Array($0.utf8) }
         case .pipeline: return pipelines.map { Array($0.utf8) }
         case .msgpack: return try flaxFiles(root)
@@ -54,13 +61,29 @@ public enum Corpus {
     }
 
     private static func checkpoints(_ root: String, limit: Int) throws -> [[UInt8]] {
-        try ["pt", "more", "bad", "mal"].flatMap { folder in
-            let directory = root + "/Tests/Fixtures/pytorch/" + folder
-            return try FileSystem.names(in: directory).map { name in
-                try FileSystem.contents(of: Path.join(directory, name), limit: 1 << 20)
-            }
-        }.filter { $0.count <= limit }
+        let folders = [
+            "pytorch/pt", "pytorch/more", "pytorch/bad", "pytorch/mal", "formats/pt", "formats/bad",
+        ]
+        return try folders.flatMap { try files(root + "/Tests/Fixtures/" + $0) }.filter { $0.count <= limit }
     }
+
+    private static func files(_ directory: String) throws -> [[UInt8]] {
+        try FileSystem.names(in: directory).map { name in
+            try FileSystem.contents(of: Path.join(directory, name), limit: 1 << 20)
+        }
+    }
+
+    /// `0` sixteen times in each kind of stream, behind the number of the kind.
+    private static let streams: [[UInt8]] = [
+        [0, 0x33, 0x30, 0x40, 0x05, 0x00],
+        [
+            1, 0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0x33, 0x30, 0x40, 0x05, 0x00, 0x64, 0x6B, 0x00, 0xA2, 0x10,
+            0, 0,
+            0,
+        ],
+        [2, 0x78, 0x9C, 0x33, 0x30, 0x40, 0x05, 0x00, 0x19, 0x90, 0x03, 0x01],
+        [3, 0x28, 0xB5, 0x2F, 0xFD, 0x20, 0x10, 0x83, 0, 0, 0x30],
+    ]
 
     /// The stored pickles of the archives.
     private static func pickles(_ root: String) throws -> [[UInt8]] {

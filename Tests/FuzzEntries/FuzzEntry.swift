@@ -13,6 +13,7 @@ internal import TensorCore
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
     case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt
+    case nemo, stream
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -26,6 +27,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         case .msgpack: Self.readMsgpack(bytes)
         case .ocdbt: Self.readOrbax(bytes)
+        case .nemo: Self.readCheckpoint(bytes, name: "fuzz.nemo")
+        case .stream: Self.readStream(bytes)
         }
     }
 }
@@ -82,10 +85,18 @@ extension FuzzEntry {
     }
 
     /// A checkpoint that is accepted can be read from its first byte to its last.
-    private static func readCheckpoint(_ bytes: [UInt8]) {
-        let source = MemorySource(name: "fuzz", contents: bytes)
-        guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
-        readEnds(of: checkpoint)
+    private static func readCheckpoint(_ bytes: [UInt8], name: String = "fuzz.pt") {
+        let source = MemorySource(name: name, contents: bytes)
+        for isLenient in [false, true] {
+            var options = ReadOptions()
+            options.allowsOpaque = isLenient
+            options.skipsUnsupported = isLenient
+            guard
+                let checkpoint = try? FormatRegistry.open(source: source, name: name, options: options)
+                    .checkpoint
+            else { continue }
+            readEnds(of: checkpoint)
+        }
     }
 
     /// Reads the first and the last elements of all tensors.
@@ -99,6 +110,26 @@ extension FuzzEntry {
             try? tensor.source.read(at: 0, into: &raw)
             try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
         }
+        for file in checkpoint.embedded {
+            _ = try? file.source.bytes(at: 0, count: Int(min(file.source.byteCount, 4096)))
+        }
+    }
+
+    /// A compressed stream of the kind that its first byte says.
+    private static func readStream(_ bytes: [UInt8]) {
+        guard let first = bytes.first else { return }
+        let kinds: [Compression] = [.deflate, .gzip, .zlib, .zstd]
+        let source = MemorySource(name: "fuzz", contents: bytes)
+        let kind = kinds[Int(first) % kinds.count]
+        let range = 1..<UInt64(bytes.count)
+        let whole = try? DecompressedSource.contents(
+            of: source, range: range, compression: kind, limit: 1 << 20)
+        guard let whole else { return }
+        let stream = DecompressedSource(
+            name: "fuzz", of: source, range: range, compression: kind, byteCount: UInt64(whole.count))
+        let half = whole.count / 2
+        let tail = try? stream.bytes(at: UInt64(half), count: whole.count - half)
+        precondition(tail.map { $0.elementsEqual(whole[half...]) } ?? false, "a stream reads in two ways")
     }
 }
 

@@ -27,6 +27,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pickle, count: 5_000) }
     }
 
+    @Test func `NeMo archives`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.nemo, count: 3_000) }
+    }
+
+    @Test func `compressed streams`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.stream, count: 20_000) }
+    }
+
     @Test func `globs and substitutions`() async {
         await #expect(processExitsWith: .success) { try fuzz(.pattern, count: 10_000) }
     }

@@ -66,8 +66,11 @@ struct PickleHeap {
     private(set) var persistents: [PickleValue] = []
     /// The storages that calls bring along in their arguments, by call.
     var nestedStorages: [Int32: NestedStorage] = [:]
-    /// The number of things, which the machine bounds.
+    /// What all takes in memory, in units of about 64 bytes; the machine bounds it.
     private(set) var count = 0
+
+    /// Counts values that are added to a list, or pairs to a dictionary.
+    mutating func countItems(_ added: Int, inPairs: Bool) { count += inPairs ? 2 * added : (added + 3) / 4 }
 
     /// The text with these bytes; the same number for the same bytes.
     mutating func string(_ text: [UInt8]) -> PickleValue {
@@ -75,7 +78,7 @@ struct PickleHeap {
         let number = Int32(strings.count)
         strings.append(text)
         stringIndex[ByteKey(text)] = number
-        count += 1
+        count += 2 + text.count / 64
         return .string(number)
     }
 
@@ -86,14 +89,14 @@ struct PickleHeap {
 
     mutating func bytes(_ data: [UInt8]) -> PickleValue {
         bytes.append(data)
-        count += 1
+        count += 1 + data.count / 64
         return .bytes(Int32(bytes.count - 1))
     }
 
     mutating func tuple(_ items: [PickleValue]) -> PickleValue {
         if items.isEmpty { return .tuple(0) }
         tuples.append(items)
-        count += 1
+        count += 1 + items.count / 4
         return .tuple(Int32(tuples.count - 1))
     }
 
