@@ -107,7 +107,7 @@ let package = Package(
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [
-                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "StrictJSON", "TensorCore",
             ],
             swiftSettings: settings),
         .testTarget(

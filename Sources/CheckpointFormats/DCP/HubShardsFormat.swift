@@ -46,7 +46,7 @@ public struct HubShardsFormat: DirectoryFormat {
         checkpoint.warnings = [
             CheckpointWarning(
                 "rank-count-unstated",
-                "the files do not say how many ranks wrote them, so parts after those of rank \(names.count) would "
+                "the files do not say how many ranks wrote them, so parts after those of rank \(names.compactMap(Self.rank).max() ?? 0) would "
                     + "not be missed", file: listing.path)
         ]
         return OpenedModel(
