@@ -20,6 +20,8 @@ public enum Corpus {
         case .pickle: return try pickles(root)
         case .pattern: return patterns.map { Array($0.utf8) }
         case .pipeline: return pipelines.map { Array($0.utf8) }
+        case .dcp: return try distributed(root)
+        case .zero: return try zero(root)
         }
     }
 

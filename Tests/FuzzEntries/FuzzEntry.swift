@@ -13,6 +13,7 @@ internal import TensorCore
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
     case header, json, index, pytorch, pickle, pattern, pipeline
+    case dcp, zero
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -24,6 +25,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pattern: Self.readPatterns(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
+        case .dcp: Self.readDistributed(bytes)
+        case .zero: Self.readZero(bytes)
         }
     }
 }
@@ -83,6 +86,11 @@ extension FuzzEntry {
     private static func readCheckpoint(_ bytes: [UInt8]) {
         let source = MemorySource(name: "fuzz", contents: bytes)
         guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
+        probe(checkpoint)
+    }
+
+    /// Reads both ends of every tensor.
+    static func probe(_ checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
         for tensor in checkpoint.tensors where tensor.byteCount > 0 {
             let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))

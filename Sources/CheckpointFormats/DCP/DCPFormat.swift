@@ -1,6 +1,6 @@
 public import Checkpoints
 internal import StrictJSON
-internal import TensorCore
+public import TensorCore
 
 /// Directories of `torch.distributed.checkpoint`, by themselves or in those of the trainers that use it.
 public struct DCPFormat: DirectoryFormat {
@@ -41,6 +41,21 @@ public struct DCPFormat: DirectoryFormat {
         let parts = place.files.map { prefix + $0 }
         return OpenedModel(
             checkpoint: checkpoint, directory: ModelDirectory(listing, weights: .parts(parts)))
+    }
+}
+
+extension DCPFormat {
+    /// Reads a checkpoint whose files are at hand, such as those in an archive.
+    ///
+    /// - Parameters:
+    ///   - files: all files of the directory, by name.
+    ///   - location: what holds them, for messages.
+    ///   - options: the caller's choices.
+    public static func read(
+        _ files: [(name: String, source: any ByteSource)], location: String,
+        options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> Checkpoint {
+        try DCPReader(CheckpointFiles(location: location, sources: files), options: options).read()
     }
 }
 

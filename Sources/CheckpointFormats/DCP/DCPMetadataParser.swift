@@ -79,11 +79,17 @@ struct DCPMetadataParser {
                 let shape = heap.member("size", of: value).flatMap(heap.dimensions),
                 let chunks = heap.member("chunks", of: value).flatMap(heap.items)
             else { throw damaged("the description of a tensor is damaged", bytes) }
-            return .tensor(
-                element: element, shape: shape,
-                chunks: try chunks.map { (chunk) throws(CheckpointError) in
-                    try self.chunk(chunk, name: name, bytes)
-                })
+            var known: [[UInt64]: [UInt64]] = [:]
+            var parts: [DCPMetadata.Chunk] = []
+            parts.reserveCapacity(chunks.count)
+            for chunk in chunks {
+                let part = try self.chunk(chunk, name: name, bytes)
+                // What all ranks have may be listed by each; it is stored once, or overwritten with the same.
+                if known[part.start] == part.shape { continue }
+                known[part.start] = part.shape
+                parts.append(part)
+            }
+            return .tensor(element: element, shape: shape, chunks: parts)
         default: throw damaged("an item is neither a tensor nor bytes", bytes)
         }
     }

@@ -293,7 +293,7 @@ def edits(out):
         "hole": (change(lose), "malformed", "chunk-hole", "rows"),
         "wider": (change(widen), "malformed", "chunk-hole", "rows"),
         "narrower": (change(shrink), "malformed", "chunk-outside", "rows"),
-        "twice": (change(twice), "malformed", "chunk-overlap", "rows"),
+        "twice": (change(twice), None, None, None),
         "overlap": (change(overlap), "malformed", "chunk-overlap", "rows"),
         "unplaced": (change(unplaced), "malformed", "chunk-missing", "model.cube"),
         "beyond": (change(beyond), "malformed", "truncated", "plain"),
