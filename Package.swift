@@ -107,7 +107,8 @@ let package = Package(
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [
-                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "StrictJSON", "TensorCore",
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "StrictJSON",
+                "TensorCore",
             ],
             swiftSettings: settings),
         .testTarget(

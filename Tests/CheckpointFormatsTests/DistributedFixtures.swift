@@ -44,7 +44,8 @@ enum DistributedFixtures {
 
     /// A copy of a fixture that a test changes.
     static func withCopy<R>(of name: String, _ body: (String) throws -> R) throws -> R {
-        let copy = FileManager.default.temporaryDirectory.appending(path: "artifact-\(UUID().uuidString)").path
+        let copy = FileManager.default.temporaryDirectory.appending(path: "artifact-\(UUID().uuidString)")
+            .path
         try FileManager.default.copyItem(atPath: path(name), toPath: copy)
         defer { try? FileManager.default.removeItem(atPath: copy) }
         return try body(copy)

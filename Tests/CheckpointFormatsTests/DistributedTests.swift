@@ -21,7 +21,9 @@ import Testing
     }
 
     @Test(arguments: F.names)
-    func `every tensor has the name, dtype, shape and bytes that its own library gives it`(name: String) throws {
+    func `every tensor has the name, dtype, shape and bytes that its own library gives it`(name: String)
+        throws
+    {
         let wanted = try #require(F.cases[name]?["tensors"]?.members)
         let checkpoint = try F.read(F.path(name))
         for piece in [1, 7, 100, 1 << 20] { try expect(checkpoint, wanted, piece: piece) }

@@ -33,7 +33,8 @@ public struct DCPFormat: DirectoryFormat {
         }
         try place.checkBackend()
         let prefix = place.path.isEmpty ? "" : place.path + "/"
-        var checkpoint = try DCPReader(CheckpointFiles(place.listing), prefix: prefix, options: options).read()
+        var checkpoint = try DCPReader(CheckpointFiles(place.listing), prefix: prefix, options: options)
+            .read()
         checkpoint.skipped += place.settings.map {
             SkippedItem(name: prefix + $0, reason: "the trainer's own state, as a pickle")
         }
@@ -72,7 +73,9 @@ struct DCPPlace {
     }
 
     /// Files of a trainer's own state that tell nothing about the weights.
-    var settings: [String] { listing.files.filter { ["common.pt", "meta.pt", "modelopt_state"].contains($0) } }
+    var settings: [String] {
+        listing.files.filter { ["common.pt", "meta.pt", "modelopt_state"].contains($0) }
+    }
 
     private static func isOwn(_ name: String) -> Bool {
         name == DCPReader.metadataName || name.hasSuffix(".metadata.tmp") || DCPReader.isData(name)

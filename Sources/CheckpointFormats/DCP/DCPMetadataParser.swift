@@ -30,7 +30,8 @@ struct DCPMetadataParser {
         guard heap.className(of: top) == "Metadata", let states = heap.member("state_dict_metadata", of: top),
             let pairs = heap.pairs(states)
         else { throw damaged("it is no Metadata object") }
-        if let version = heap.member("version", of: top).flatMap(heap.text), !version.starts(with: "1.".utf8) {
+        if let version = heap.member("version", of: top).flatMap(heap.text), !version.starts(with: "1.".utf8)
+        {
             throw CheckpointError(
                 .unsupported, "metadata-version",
                 "the metadata has version '\(escaped(version))', and 1 is known", file: file)

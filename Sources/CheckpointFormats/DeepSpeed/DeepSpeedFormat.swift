@@ -9,7 +9,9 @@ public struct DeepSpeedFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { DeepSpeedReader.formatName }
     /// One line for people.
-    public var summary: String { "DeepSpeed ZeRO 0 to 3: master or model weights, put together from all ranks" }
+    public var summary: String {
+        "DeepSpeed ZeRO 0 to 3: master or model weights, put together from all ranks"
+    }
     /// The usual file names.
     public var patterns: String { "latest global_step*/*_states.pt" }
 
@@ -46,7 +48,8 @@ public struct DeepSpeedFormat: DirectoryFormat {
     /// Whether a file names the directory of the last checkpoint, as DeepSpeed's does.
     private static func hasTag(_ listing: DirectoryListing) throws(CheckpointError) -> Bool {
         guard listing.has("latest") else { return false }
-        if listing.has("zero_to_fp32.py") || listing.directories.contains(where: { $0.hasPrefix("global_step") })
+        if listing.has("zero_to_fp32.py")
+            || listing.directories.contains(where: { $0.hasPrefix("global_step") })
         {
             return true
         }
