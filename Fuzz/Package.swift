@@ -20,6 +20,8 @@ let package = Package(
         "ocdbt",
         "nemo",
         "stream",
+        "dcp",
+        "zero",
     ].map {
         .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
     } + [

@@ -29,6 +29,8 @@ public enum Corpus {
         case .pipeline: return pipelines.map { Array($0.utf8) }
         case .msgpack: return try flaxFiles(root)
         case .ocdbt: return try orbaxParts(root)
+        case .dcp: return try distributed(root)
+        case .zero: return try zero(root)
         }
     }
 

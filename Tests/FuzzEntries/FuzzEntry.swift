@@ -14,6 +14,7 @@ internal import TensorCore
 public enum FuzzEntry: String, CaseIterable, Sendable {
     case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt
     case nemo, stream
+    case dcp, zero
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -29,6 +30,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .ocdbt: Self.readOrbax(bytes)
         case .nemo: Self.readCheckpoint(bytes, name: "fuzz.nemo")
         case .stream: Self.readStream(bytes)
+        case .dcp: Self.readDistributed(bytes)
+        case .zero: Self.readZero(bytes)
         }
     }
 }
@@ -101,6 +104,14 @@ extension FuzzEntry {
 
     /// Reads the first and the last elements of all tensors.
     static func readEnds(of checkpoint: Checkpoint) {
+    private static func readCheckpoint(_ bytes: [UInt8]) {
+        let source = MemorySource(name: "fuzz", contents: bytes)
+        guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
+        probe(checkpoint)
+    }
+
+    /// Reads both ends of every tensor.
+    static func probe(_ checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
         for tensor in checkpoint.tensors where tensor.byteCount > 0 {
             let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))

@@ -39,6 +39,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pattern, count: 10_000) }
     }
 
+    @Test func `distributed checkpoints of PyTorch`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.dcp, count: 250) }
+    }
+
+    @Test func `distributed checkpoints of DeepSpeed`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.zero, count: 250) }
+    }
+
     @Test func pipelines() async {
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }
