@@ -12,7 +12,7 @@ internal import TensorCore
 ///
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
-    case header, json, index, pytorch, pickle, pattern, pipeline
+    case header, json, index, pytorch, pickle, pattern, pipeline, names
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -23,6 +23,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pytorch: Self.readCheckpoint(bytes)
         case .pattern: Self.readPatterns(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
+        case .names: Self.readNames(bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         }
     }

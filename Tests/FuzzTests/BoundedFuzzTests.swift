@@ -35,6 +35,10 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }
 
+    @Test func `names of tensors`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.names, count: 2_000) }
+    }
+
     @Test(arguments: FuzzEntry.allCases)
     func `there are files to start from`(_ entry: FuzzEntry) throws {
         #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)
