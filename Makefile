@@ -36,6 +36,7 @@ $(TEST_VENV)/ready: Tests/requirements.txt
 
 interop: build $(INTEROP_VENV)/ready ## Check exports and loader rules against torch, transformers and peft (large downloads)
 	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
+	$(INTEROP_VENV)/bin/python Tests/Interop/outputs.py --artifact $(RELEASE)
 	$(INTEROP_VENV)/bin/python Tests/Interop/loaders.py --artifact $(RELEASE)
 	$(INTEROP_VENV)/bin/python Tests/Interop/architectures.py --artifact $(RELEASE)
 

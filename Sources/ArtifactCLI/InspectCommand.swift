@@ -37,6 +37,7 @@ struct Inspect: ParsableCommand {
             var options = reading.readOptions
             options.validation = validation.mode
             options.scansValues = true
+            options.listsUnsupported = true
             var inspection = try Inspection(path: path, options: options)
             var summary: RunSummary?
             if digests {

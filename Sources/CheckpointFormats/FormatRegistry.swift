@@ -6,18 +6,31 @@ public import TensorCore
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
     public static let fileFormats: [any FileFormat] = [
+        GGUFFormat(),
         NPYFormat(),
         NPZFormat(),
         ONNXFormat(),
+        NeMoFormat(),
         PyTorchFormat(),
         SafeTensorsFormat(),
         FlaxFormat(),
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat(), MetaFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [
+        MLXFormat(),
+        DCPFormat(),
+        HubShardsFormat(),
+        DeepSpeedFormat(),
+        MetaFormat(),
+        OrbaxFormat(),
+        GGUFFormat(),
+    ]
     /// Every format.
-    public static var formats: [any CheckpointFormat] { directoryFormats + fileFormats }
+    public static var formats: [any CheckpointFormat] {
+        var known: Set<String> = []
+        return (directoryFormats + fileFormats).filter { known.insert($0.name).inserted }
+    }
 
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(
@@ -44,7 +57,8 @@ public enum FormatRegistry {
                 return model
             }
             var directory = try ModelDirectory(listing)
-            let checkpoint = try readWeights(of: directory, options: options)
+            var checkpoint = try readWeights(of: directory, options: options)
+            try TrainerFiles.add(from: listing, to: &checkpoint)
             if case .file = directory.weights, checkpoint.files.count > 1 {
                 // The file refers to others, which are weights too.
                 directory = ModelDirectory(listing, weights: .parts(checkpoint.files.map(\.path)))

@@ -14,6 +14,8 @@ public struct ReadOptions: Sendable {
     public var allowsOpaque = false
     /// Whether tensors that cannot be represented are left out, and listed, rather than an error.
     public var skipsUnsupported = false
+    /// Whether the checkpoint is only to be looked at, so that what cannot be represented is listed as left out.
+    public var listsUnsupported = false
     /// The dtype of NumPy elements whose own dtype was lost (`V2`, `V1`), as for bfloat16 and float8.
     public var voidDType: DType?
     /// Which of two copies of the weights is taken, where a trainer keeps both; nil for the master weights, or

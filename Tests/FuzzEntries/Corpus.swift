@@ -21,6 +21,8 @@ public enum Corpus {
         case .pattern: return patterns.map { Array($0.utf8) }
         case .names: return try names(root)
         case .pipeline: return pipelines.map { Array($0.utf8) }
+        case .msgpack: return try flaxFiles(root)
+        case .ocdbt: return try orbaxParts(root)
         }
     }
 

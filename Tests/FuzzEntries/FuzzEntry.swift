@@ -12,7 +12,7 @@ internal import TensorCore
 ///
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
-    case header, json, index, pytorch, pickle, pattern, pipeline, names
+    case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt, names
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -25,6 +25,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pipeline: _ = try? Pipeline(parsing: bytes)
         case .names: Self.readNames(bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
+        case .msgpack: Self.readMsgpack(bytes)
+        case .ocdbt: Self.readOrbax(bytes)
         }
     }
 }
@@ -84,6 +86,11 @@ extension FuzzEntry {
     private static func readCheckpoint(_ bytes: [UInt8]) {
         let source = MemorySource(name: "fuzz", contents: bytes)
         guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
+        readEnds(of: checkpoint)
+    }
+
+    /// Reads the first and the last elements of all tensors.
+    static func readEnds(of checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
         for tensor in checkpoint.tensors where tensor.byteCount > 0 {
             let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))

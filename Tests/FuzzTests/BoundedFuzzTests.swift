@@ -39,6 +39,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.names, count: 2_000) }
     }
 
+    @Test func `Flax files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.msgpack, count: 20_000) }
+    }
+
+    @Test func `Orbax databases and arrays`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.ocdbt, count: 10_000) }
+    }
+
     @Test(arguments: FuzzEntry.allCases)
     func `there are files to start from`(_ entry: FuzzEntry) throws {
         #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)

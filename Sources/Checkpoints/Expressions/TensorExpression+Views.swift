@@ -84,6 +84,7 @@ extension TensorExpression {
         case .blockDequantised(let node) where node.shape == shape:
             try TensorExpression(
                 dtype: dtype, shape: ranges.lengths, source: .blockDequantised(node.sliced(ranges)))
+        case .computed(let node as BlockMap): try node.sliced(ranges, of: self)
         default: nil
         }
     }
@@ -97,6 +98,7 @@ extension TensorExpression {
             try TensorExpression(dtype: dtype, shape: result, source: .lowRank(node.transposed()))
         case .blockDequantised(let node) where node.shape == shape:
             try TensorExpression(dtype: dtype, shape: result, source: .blockDequantised(node.permuted(order)))
+        case .computed(let node as BlockMap): try node.permuted(order, of: self)
         default: nil
         }
     }
