@@ -9,6 +9,7 @@ let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
     targets: [
+    targets: [
         "header",
         "json",
         "index",
@@ -22,6 +23,8 @@ let package = Package(
         "stream",
         "dcp",
         "zero",
+        "names",
+    ].map {
     ].map {
         .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
     } + [

@@ -19,6 +19,9 @@ struct TableMapper {
     private let shapes: [String: [SizeExpression]]
     private let index: NameIndex
 
+    /// The most tensors that splitting makes, so that no claim about empty ones fills the memory.
+    private static let countLimit: UInt64 = 1 << 18
+
     /// Parts of one whole: a rule and the numbers that the whole's name has.
     private struct GroupKey: Hashable {
         var rule: Int
@@ -215,7 +218,8 @@ extension TableMapper {
             }
             var next: [(bindings: Bindings, tensor: TensorExpression)] = []
             for (bindings, whole) in open {
-                guard let first = whole.shape.first, first == count, UInt64(next.count) + count <= 1 << 22
+                guard let first = whole.shape.first, first == count,
+                    UInt64(result.tensors.count + next.count) + count <= Self.countLimit
                 else {
                     throw CheckpointError(
                         .malformed, "shape-mismatch",

@@ -26,6 +26,7 @@ public enum Corpus {
                 + files(root + "/Tests/Fixtures/formats/bad")
         case .stream: return streams + streams.map { $0 + $0.dropFirst() } + streams.map { $0.dropLast() }
         case .pattern: return patterns.map { Array($0.utf8) }
+        case .names: return try names(root)
         case .pipeline: return pipelines.map { Array($0.utf8) }
         case .msgpack: return try flaxFiles(root)
         case .ocdbt: return try orbaxParts(root)
@@ -48,6 +49,40 @@ public enum Corpus {
         "steps:\n  - check: {path: \"\\u00e9\\n\"}\n", "- inspect: {path: ${env.HOME}}\n", "steps: []\n",
         "- verify:\n    path: |\n      x\n",
     ]
+
+    /// The first layer of tiny models, to and from every scheme.
+    private static func names(_ root: String) throws -> [[UInt8]] {
+        let directory = root + "/Tests/Fixtures/architectures"
+        var result: [[UInt8]] = [
+            Array(
+                #"""
+                {"params":{"dim":4,"n_layers":1,"n_heads":2,"vocab_size":-1},"tensors":{"output.weight":[2,4],
+                "tok_embeddings.weight":[2,4],"layers.0.feed_forward.w1.weight":[6,4]}}
+                """#.utf8)
+        ]
+        for name in try FileSystem.names(in: directory) {
+            let text = try FileSystem.contents(of: Path.join(directory, name), limit: 1 << 20)
+            let model = try JSONValue(parsing: text)
+            let config = (model["config"]?.members ?? []).filter { member in
+                member.value.uint64 != nil || member.key == "model_type"
+            }
+            func document(_ tensors: [JSONMember], to scheme: String) -> [UInt8] {
+                let first = tensors.filter { !$0.key.contains("1.") && !$0.key.contains("2.") }
+                return JSONValue.object([
+                    JSONMember("config", .object(config)), JSONMember("to", .string(scheme)),
+                    JSONMember("tensors", .object(Array(first))),
+                ]).serialized()
+            }
+            for scheme in model["schemes"]?.members ?? [] {
+                let theirs = (scheme.value.members ?? []).map {
+                    JSONMember($0.key, $0.value.elements?.first ?? .null)
+                }
+                result.append(document(model["tensors"]?.members ?? [], to: scheme.key))
+                result.append(document(theirs, to: "hf"))
+            }
+        }
+        return result
+    }
 
     private static func cases(_ root: String) throws -> [[UInt8]] {
         try lines(root + "/Formats/safetensors/cases.jsonl").compactMap {

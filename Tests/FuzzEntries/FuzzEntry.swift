@@ -15,6 +15,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
     case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt
     case nemo, stream
     case dcp, zero
+    case names
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -25,6 +26,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pytorch: Self.readCheckpoint(bytes)
         case .pattern: Self.readPatterns(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
+        case .names: Self.readNames(bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         case .msgpack: Self.readMsgpack(bytes)
         case .ocdbt: Self.readOrbax(bytes)

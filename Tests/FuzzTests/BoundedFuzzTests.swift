@@ -51,6 +51,10 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }
 
+    @Test func `names of tensors`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.names, count: 2_000) }
+    }
+
     @Test func `Flax files`() async {
         await #expect(processExitsWith: .success) { try fuzz(.msgpack, count: 20_000) }
     }

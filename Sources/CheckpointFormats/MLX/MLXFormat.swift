@@ -47,6 +47,14 @@ public struct MLXFormat: DirectoryFormat {
     /// The config, where there is one that can be understood.
     private func config(in listing: DirectoryListing) throws(CheckpointError) -> JSONValue? {
         guard listing.has(Self.configName) else { return nil }
-        return try? JSONValue(parsing: listing.contents(of: Self.configName, limit: Self.configLimit))
+        let bytes: [UInt8]
+        do throws(CheckpointError) {
+            bytes = try listing.contents(of: Self.configName, limit: Self.configLimit)
+        } catch {
+            // A config that cannot be read says nothing about what it is.
+            if error.class == .io { throw error }
+            return nil
+        }
+        return try? JSONValue(parsing: bytes)
     }
 }
