@@ -156,7 +156,7 @@ struct GGUFTokenizer: Sendable {
         return result
     }
 
-    private static func templates(_ header: GGUFHeader) -> [(name: String, text: String)] {
+    static func templates(_ header: GGUFHeader) -> [(name: String, text: String)] {
         let usual = header["tokenizer.chat_template"]?.string.map { [("default", $0)] } ?? []
         let names = header["tokenizer.chat_templates"]?.strings ?? GGUFStrings()
         return usual
