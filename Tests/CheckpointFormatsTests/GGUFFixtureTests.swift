@@ -105,7 +105,9 @@ import Testing
             source: .computed(BlockMap(.extent(source), codec: BlockDecoder(format))))
         let all = try tensor.source.contents(width: 4)
         let rowByteCount = Int(width) * 4
-        func row(_ number: Int) -> ArraySlice<UInt8> { all[number * rowByteCount..<(number + 1) * rowByteCount] }
+        func row(_ number: Int) -> ArraySlice<UInt8> {
+            all[number * rowByteCount..<(number + 1) * rowByteCount]
+        }
         let turned = try tensor.permuted([1, 0, 2])
         #expect(try turned.source.contents(width: 4) == [0, 3, 1, 4, 2, 5].flatMap { row($0) })
         let half = width / 2

@@ -8,7 +8,8 @@ import Testing
 /// Configs and tokenizers made of GGUF headers, and GGUF headers made of them.
 @Suite struct GGUFModelTests {
     static let sample = URL(filePath: GGUFFixtureTests.directory).deletingLastPathComponent()
-        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "SampleModels/tiny-llama").path
+        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "SampleModels/tiny-llama")
+        .path
 
     /// The files that a checkpoint holds, by name.
     static func files(_ checkpoint: Checkpoint) throws -> [String: [UInt8]] {
@@ -45,7 +46,8 @@ import Testing
 
     static func tokenizerPairs(_ pairs: [GGUFPair]) -> [String: GGUFValue] {
         Dictionary(
-            pairs.filter { $0.key.hasPrefix("tokenizer.") }.map { ($0.key, $0.value) }) { first, _ in first }
+            pairs.filter { $0.key.hasPrefix("tokenizer.") }.map { ($0.key, $0.value) }
+        ) { first, _ in first }
     }
 
     // MARK: Byte pairs
@@ -133,9 +135,13 @@ import Testing
 
     /// A vocabulary of SentencePiece: special tokens, bytes, letters, and pieces in the order of their scores.
     static func pieces(addsSpace: Bool) -> [GGUFPair] {
-        let words = ["\u{2581}t", "he", "\u{2581}the", "in", "\u{2581}a", "ing", "er", "the", "\u{2581}\u{2581}"]
+        let words = [
+            "\u{2581}t", "he", "\u{2581}the", "in", "\u{2581}a", "ing", "er", "the", "\u{2581}\u{2581}",
+        ]
         let letters = ["\u{2581}", "a", "e", "g", "h", "i", "n", "r", "t", "é"]
-        let bytes = (0..<256).map { "<0x" + ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) + ">" }
+        let bytes = (0..<256).map {
+            "<0x" + ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) + ">"
+        }
         let tokens = ["<unk>", "<s>", "</s>"] + bytes + words + letters
         let kinds = [2, 3, 3] + bytes.map { _ in 6 } + (words + letters).map { _ in 1 }
         let scores = (0..<tokens.count).map { $0 < 259 ? 0 : -Float($0 - 259) }
@@ -226,8 +232,10 @@ import Testing
             "original_max_position_embeddings": 8192}
             """
         var files = try Self.files(Self.read(Self.pieces(addsSpace: true)))
-        files["config.json"] = Array(
-            Self.config.replacingOccurrences(of: "\"hidden_size\": 8", with: "\"hidden_size\": 128").dropLast().utf8)
+        files["config.json"] =
+            Array(
+                Self.config.replacingOccurrences(of: "\"hidden_size\": 8", with: "\"hidden_size\": 128")
+                    .dropLast().utf8)
             + Array(", \"rope_theta\": 500000.0, \"rope_scaling\": \(rotation)}".utf8)
         let metadata = try Self.metadata(files)
         let factors = try #require(metadata.tensors.first)

@@ -121,7 +121,8 @@ extension FuzzEntry {
         let metadata = try? GGUFMetadata(config: config, name: nil) { $0 == "tokenizer.model" ? bytes : nil }
         guard let metadata else { return }
         precondition(
-            (try? GGUFHeader(pairs: metadata.pairs, tensors: [], file: "fuzz")) != nil, "a key is there twice")
+            (try? GGUFHeader(pairs: metadata.pairs, tensors: [], file: "fuzz")) != nil, "a key is there twice"
+        )
     }
 
     private static func read(_ checkpoint: Checkpoint) {
