@@ -34,12 +34,12 @@ test: system $(TEST_VENV)/ready ## Install what the tests need and run them all
 $(TEST_VENV)/ready: Tests/requirements.txt
 	@scripts/make-venv $(TEST_VENV) Tests/requirements.txt
 
-interop: build $(INTEROP_VENV)/ready ## Check exports and loader rules against torch, transformers and peft (large downloads)
-	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
-	$(INTEROP_VENV)/bin/python Tests/Interop/loaders.py --artifact $(RELEASE)
+interop: build $(INTEROP_VENV)/ready ## Let the real programs judge, all or ONLY="adapters outputs" (large downloads, builds llama.cpp)
+	@scripts/interop $(INTEROP_VENV)/bin/python $(RELEASE) $(ONLY)
 
-$(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
+$(INTEROP_VENV)/ready: Tests/Interop/requirements.txt scripts/interop-extras
 	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt
+	@scripts/interop-extras $(INTEROP_VENV)
 
 fuzz: system ## Fuzz what reads untrusted bytes, SECONDS=60 an entry
 	@scripts/fuzz $(or $(SECONDS),60)

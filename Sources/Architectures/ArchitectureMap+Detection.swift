@@ -7,10 +7,11 @@ extension ArchitectureMap {
     /// - Parameters:
     ///   - names: the names of all tensors.
     ///   - dimensions: the model's numbers.
+    ///   - allowsUnknown: whether the scheme that knows most of the names is enough.
     ///   - file: what the table was read from, for messages.
     /// - Throws: where no scheme knows all names, with those that the nearest one does not.
     public func scheme(
-        of names: some Collection<TensorName>, dimensions: Dimensions, file: String
+        of names: some Collection<TensorName>, dimensions: Dimensions, allowsUnknown: Bool = false, file: String
     ) throws(CheckpointError) -> String {
         var nearest: (name: String, unknown: [TensorName]) = ("", [])
         for name in schemeNames {
@@ -18,6 +19,7 @@ extension ArchitectureMap {
             if unknown.isEmpty { return name }
             if nearest.name.isEmpty || unknown.count < nearest.unknown.count { nearest = (name, unknown) }
         }
+        if allowsUnknown, nearest.unknown.count < names.count { return nearest.name }
         throw CheckpointError(
             .unsupported, "unmapped-tensors",
             "no names that the map \(self.name) knows fit: of those called \"\(nearest.name)\", "

@@ -40,10 +40,13 @@ public struct ArchiveError: Error, Sendable {
 
     /// The error for bytes that could not be read; a source that ended early counts as malformed.
     public init(_ error: IOError, member: String? = nil) {
-        let isTruncated = error.code == .unexpectedEnd
-        self.init(
-            isTruncated ? .malformed : .io, isTruncated ? "truncated" : error.code.rawValue,
-            error.description, member: member, offset: error.offset)
+        let (kind, code): (Class, String) =
+            switch error.code {
+            case .unexpectedEnd: (.malformed, "truncated")
+            case .damaged: (.malformed, "damaged-stream")
+            default: (.io, error.code.rawValue)
+            }
+        self.init(kind, code, error.description, member: member, offset: error.offset)
         cause = error
     }
 }

@@ -14,10 +14,12 @@ public final class DecompressedSource: ByteSource {
     private let range: Range<UInt64>
     private let compression: Compression
     private let crc32: UInt32?
+    private let mayEndEarly: Bool
     private let state: Mutex<DecompressionRun>
 
     /// What is kept of the bytes that were passed: pieces are asked for nearly in order, from several threads.
-    static var windowByteCount: Int { 16 << 20 }
+    public static var windowByteCount: Int { 16 << 20 }
+    private let windowByteCount: Int
 
     /// Makes a source.
     ///
@@ -27,10 +29,14 @@ public final class DecompressedSource: ByteSource {
     ///   - range: where the stream stands in it, all of it.
     ///   - compression: how it is compressed.
     ///   - byteCount: the size of what it holds.
-    ///   - crc32: the CRC-32 of what it holds, checked when the end is reached; nil where it is not known.
+    ///   - crc32: the CRC-32 of what it holds, where that is known: the read that reaches the end fails where it
+    ///     is another.
+    ///   - mayEndEarly: whether the stream need not be finished; what it holds must tell where it ends.
+    ///   - window: how many bytes are kept of those that were passed.
     public init(
         name: String, of source: any ByteSource, range: Range<UInt64>, compression: Compression,
-        byteCount: UInt64, crc32: UInt32? = nil
+        byteCount: UInt64, crc32: UInt32? = nil, mayEndEarly: Bool = false,
+        window: Int = windowByteCount
     ) {
         self.name = name
         self.source = source
@@ -38,7 +44,20 @@ public final class DecompressedSource: ByteSource {
         self.compression = compression
         self.byteCount = byteCount
         self.crc32 = crc32
-        state = Mutex(DecompressionRun(source, range, compression, name: name))
+        self.mayEndEarly = mayEndEarly
+        windowByteCount = window
+        state = Mutex(
+            DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly))
+    }
+
+    /// The sources that were read last and keep something for the next read.
+    private static let opened = Mutex(OpenedStreams())
+
+    /// Lets go of what is kept; the next read begins at the start of the stream.
+    private func forget() { state.withLock { $0 = newRun() } }
+
+    private func newRun() -> DecompressionRun {
+        DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly)
     }
 
     /// A read that goes back may decompress everything again.
@@ -46,9 +65,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The bytes of a stream of unknown size, where it has at most `limit`; nil where it has more.
     public static func contents(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: Int,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> [UInt8]? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         var result: [UInt8] = []
         while result.count <= limit {
             let made = try run.advance()
@@ -60,9 +81,11 @@ public final class DecompressedSource: ByteSource {
 
     /// The size of what a stream holds, found by decompressing it; nil where it is more than `limit`.
     public static func size(
-        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64
+        of source: any ByteSource, range: Range<UInt64>, compression: Compression, limit: UInt64,
+        mayEndEarly: Bool = false
     ) throws(IOError) -> UInt64? {
-        let run = DecompressionRun(source, range, compression, name: source.name)
+        let run = DecompressionRun(
+            source, range, compression, name: source.name, mayEndEarly: mayEndEarly)
         while run.position <= limit {
             if try run.advance().isEmpty { return run.position }
         }
@@ -76,7 +99,17 @@ public final class DecompressedSource: ByteSource {
             throw IOError(.unexpectedEnd, path: name, operation: "read", offset: offset)
         }
         if total == 0 { return }
-        let bytes = try state.withLock { (state) throws(IOError) in try self.bytes(offset, total, &state) }
+        // Outside of the lock, as the other one may be reading.
+        Self.opened.withLock { $0.use(self) }?.forget()
+        let bytes = try state.withLock { (state) throws(IOError) in
+            do throws(IOError) {
+                return try self.bytes(offset, total, &state)
+            } catch {
+                // What was kept must not be taken for good by the next read.
+                state = newRun()
+                throw error
+            }
+        }
         var position = 0
         for part in bytes {
             copyBytes(from: part.span.bytesView, at: 0, to: &buffer, at: position, count: part.count)
@@ -88,7 +121,7 @@ public final class DecompressedSource: ByteSource {
         _ offset: UInt64, _ count: Int, _ state: inout DecompressionRun
     ) throws(IOError) -> [ArraySlice<UInt8>] {
         if offset < state.windowStart {
-            state = DecompressionRun(source, range, compression, name: name)
+            state = newRun()
         }
         var result: [ArraySlice<UInt8>] = []
         var position = offset
@@ -107,13 +140,12 @@ public final class DecompressedSource: ByteSource {
         while position < end {
             let chunk = try state.advance()
             guard !chunk.isEmpty else {
-                throw IOError(
-                    .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
-                    detail: "the stream holds fewer bytes than it is said to")
+                throw damage(
+                    "the stream holds \(state.position) bytes and not \(byteCount)", at: state.position)
             }
-            try check(state)
             let chunkStart = state.position - UInt64(chunk.count)
-            state.keep(chunk, limit: Self.windowByteCount)
+            state.keep(chunk, limit: windowByteCount)
+            if state.position >= byteCount { try checkEnd(of: state) }
             if state.position > position {
                 let stop = min(end, state.position)
                 result.append(chunk[Int(position - chunkStart)..<Int(stop - chunkStart)])
@@ -123,14 +155,39 @@ public final class DecompressedSource: ByteSource {
         return result
     }
 
-    /// Refuses a stream that is longer than it is said to be, or ends with another checksum.
-    private func check(_ state: DecompressionRun) throws(IOError) {
-        let isWrong = state.position == byteCount && crc32 != nil && crc32 != state.crc32
-        guard state.position > byteCount || isWrong else { return }
-        throw IOError(
-            .unexpectedEnd, path: name, operation: "decompress", offset: state.position,
-            detail: isWrong
-                ? "what it holds does not have the CRC-32 that is stated"
-                : "the stream holds more bytes than it is said to")
+    /// Checks that a run that made all bytes made no more, and the right ones.
+    private func checkEnd(of run: DecompressionRun) throws(IOError) {
+        let made = run.position
+        let rest = made == byteCount ? try run.advance() : []
+        guard made == byteCount, rest.isEmpty else {
+            throw damage("the stream holds more than its \(byteCount) bytes", at: byteCount)
+        }
+        guard crc32 == nil || run.checksum == crc32 else {
+            throw damage("its bytes do not have the CRC-32 that the archive states", at: 0)
+        }
+    }
+
+    private func damage(_ detail: String, at offset: UInt64) -> IOError {
+        IOError(.damaged, path: name, operation: "decompress", offset: offset, detail: detail)
+    }
+}
+
+/// The streams that may keep what they have decompressed: a file of many members may not keep that of each.
+private struct OpenedStreams {
+    private struct Reference {
+        weak var source: DecompressedSource?
+    }
+
+    private var recent: [Reference] = []
+
+    /// How many may.
+    private static let limit = 4
+
+    /// Notes that a source is read, and returns the one that has to let go for it.
+    mutating func use(_ source: DecompressedSource) -> DecompressedSource? {
+        if recent.last?.source === source { return nil }
+        recent.removeAll { $0.source === source || $0.source == nil }
+        recent.append(Reference(source: source))
+        return recent.count > Self.limit ? recent.removeFirst().source : nil
     }
 }

@@ -6,6 +6,7 @@ final class DecompressionRun {
     private let range: Range<UInt64>
     private let compression: Compression
     private let name: String
+    private let mayEndEarly: Bool
     private var decompressor: Decompressor?
     private var input: [UInt8] = []
     private var inputUsed = 0
@@ -13,8 +14,10 @@ final class DecompressionRun {
     private var place: UInt64
     /// The bytes that were made.
     private(set) var position: UInt64 = 0
-    /// Their CRC-32.
-    private(set) var crc32: UInt32 = 0
+    /// The CRC-32 of the bytes that were made.
+    private(set) var checksum: UInt32 = 0
+    /// Whether ``checksum`` is wanted.
+    private let takesChecksum: Bool
     /// The last chunks that were made and kept.
     private(set) var window: [[UInt8]] = []
     private var windowCount = 0
@@ -24,11 +27,16 @@ final class DecompressionRun {
     /// Those of the first step, after which headers are known.
     private static var firstByteCount: Int { 16 << 10 }
 
-    init(_ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String) {
+    init(
+        _ source: any ByteSource, _ range: Range<UInt64>, _ compression: Compression, name: String,
+        takesChecksum: Bool = false, mayEndEarly: Bool = false
+    ) {
         self.source = source
         self.range = range
         self.compression = compression
         self.name = name
+        self.takesChecksum = takesChecksum
+        self.mayEndEarly = mayEndEarly
         place = range.lowerBound
     }
 
@@ -58,20 +66,20 @@ final class DecompressionRun {
                 if step.made > 0 {
                     output.removeSubrange(step.made...)
                     position += UInt64(step.made)
-                    crc32 = Archives.crc32(output.span.bytesView, seed: crc32)
+                    if takesChecksum { checksum = crc32(output.span.bytesView, seed: checksum) }
                     return output
                 }
                 guard step.taken == 0 || (inputUsed == input.count && place == range.upperBound) else {
                     continue
                 }
                 let isUsedUp = inputUsed == input.count && place == range.upperBound
-                if isUsedUp, decompressor.isAtEnd || range.isEmpty { return [] }
+                if isUsedUp, decompressor.isAtEnd || range.isEmpty || mayEndEarly { return [] }
                 throw .corrupt
             }
         } catch {
             if let inputFailure { throw inputFailure }
             throw IOError(
-                .unexpectedEnd, path: name, operation: "decompress",
+                .damaged, path: name, operation: "decompress",
                 offset: place - UInt64(input.count - inputUsed),
                 detail: error == .corrupt ? "the \(compression.rawValue) stream is damaged" : "no memory")
         }

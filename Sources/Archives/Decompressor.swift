@@ -98,11 +98,14 @@ public enum Compression: String, Sendable {
     private func stepZstd(
         _ input: UnsafeRawBufferPointer, _ output: UnsafeMutableRawBufferPointer
     ) -> (taken: Int, made: Int)? {
+        // Without input it would begin to wait for another frame.
+        if isAtEnd, unsafe input.isEmpty { return (0, 0) }
         var source = unsafe ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
         var target = unsafe ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
         let code = unsafe ZSTD_decompressStream(zstd, &target, &source)
         guard ZSTD_isError(code) == 0 else { return nil }
-        isAtEnd = code == 0
+        // Asked again at the end of a frame, it waits for the next one, which need not come.
+        if unsafe source.pos > 0 || target.pos > 0 { isAtEnd = code == 0 }
         return unsafe (source.pos, target.pos)
     }
 }

@@ -37,7 +37,9 @@ struct ZipDirectory: Equatable {
 
     /// Finds the directory by the last end record within the last 64 KiB, the one that PyTorch takes too.
     static func find(in window: ZipWindow) throws(ArchiveError) -> ZipDirectory {
-        let tailCount = Int(min(window.byteCount, UInt64(endByteCount + 0xFFFF)))
+        // Without a comment, the record is the very end, and little else need be read.
+        let tailCount = Int(
+            min(window.byteCount, UInt64(try endsWithRecord(window) ? endByteCount : endByteCount + 0xFFFF)))
         let tailStart = window.byteCount - UInt64(tailCount)
         let tail = try window.bytes(at: tailStart, count: tailCount)
         guard let found = lastEndRecord(in: tail) else {
@@ -64,6 +66,12 @@ struct ZipDirectory: Equatable {
                 offset: window.base + position)
         }
         return directory
+    }
+
+    private static func endsWithRecord(_ window: ZipWindow) throws(ArchiveError) -> Bool {
+        guard window.byteCount >= UInt64(endByteCount) else { return false }
+        let end = try window.bytes(at: window.byteCount - UInt64(endByteCount), count: endByteCount)
+        return end.span.bytesView.load(littleEndian: UInt32.self, at: 0) == endSignature
     }
 
     private static func lastEndRecord(in tail: [UInt8]) -> Int? {

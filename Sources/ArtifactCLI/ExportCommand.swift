@@ -6,12 +6,14 @@ internal import TensorCore
 
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Convert a checkpoint into a verified SafeTensors model directory.",
+        abstract: "Convert a checkpoint into a verified model directory, of SafeTensors or another format.",
         discussion: """
-            SOURCE is a weights file (.bin, .pt, .pth, .safetensors) or a model directory. The result is a \
-            directory with the weights in SafeTensors files of bounded size, their index, the config, tokenizer \
-            and licence that stood beside the source, and artifact-manifest.json: the SHA-256 of every file and \
-            tensor.
+            SOURCE is a weights file or a model directory; `artifact formats` lists what is read and written. \
+            The result is a directory with the weights in files of bounded size, their index, the config, \
+            tokenizer and licence that stood beside the source, and artifact-manifest.json: the SHA-256 of every \
+            file and tensor.
+
+            --merge merges LoRA adapters into the weights before anything else is done to them.
 
             --dtype, --rename, --select, --drop, --tie and --untie apply in the order in which they are given, \
             each to the names that the ones before it left. A glob stands for whole names: * is any run of \
@@ -20,13 +22,10 @@ struct Export: ParsableCommand {
             Nothing in the source is executed. The destination appears in one step, complete, or not at all.
             """)
 
-    enum Format: String, ExpressibleByArgument, CaseIterable { case safetensors }
-
     @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
     var source: String?
 
-    @Option(help: "The format to write.")
-    var to: Format = .safetensors
+    @OptionGroup var format: FormatOptions
 
     @Option(
         help: ArgumentHelp(
@@ -35,6 +34,7 @@ struct Export: ParsableCommand {
     var plan: String?
 
     @OptionGroup var destination: DestinationOptions
+    @OptionGroup var merges: MergeOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var cast: CastOptions
     @OptionGroup var names: NameOptions
@@ -46,8 +46,10 @@ struct Export: ParsableCommand {
         guard (source == nil) != (plan == nil) else {
             throw ValidationError("name a SOURCE to export, or a plan with --plan")
         }
-        guard plan == nil || (cast.dtype.isEmpty && names.isEmpty && reading.isDefault && layout.isDefault)
-        else {
+        let isPlain =
+            cast.dtype.isEmpty && names.isEmpty && reading.isDefault && layout.isDefault && format.isDefault
+            && merges.isDefault
+        guard plan == nil || isPlain else {
             throw ValidationError(
                 "a plan says what is done to the source: give such options to artifact plan")
         }
@@ -61,7 +63,7 @@ struct Export: ParsableCommand {
     /// The run that the options describe.
     func exportRun(of source: String) throws -> ExportRun {
         try ExportRun(
-            sources: [source], reading: reading.readOptions,
+            sources: [source], reading: reading.readOptions, merges: merges, format: format.output,
             transforms: (cast.casts() + names.changes()).inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout,
             destination: destination.output, writing: destination.writing, engine: engine, output: output)

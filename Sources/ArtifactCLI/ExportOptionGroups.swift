@@ -17,6 +17,54 @@ struct DestinationOptions: ParsableArguments {
     }
 }
 
+/// The format that an export writes.
+struct FormatOptions: ParsableArguments {
+    /// A format by its name.
+    struct Name: ExpressibleByArgument {
+        let format: any OutputFormat
+
+        init?(argument: String) {
+            guard let format = OutputFormats.named(argument) else { return nil }
+            self.format = format
+        }
+
+        var defaultValueDescription: String { format.name }
+        static var allValueStrings: [String] { OutputFormats.all.map(\.name) }
+    }
+
+    @Option(help: ArgumentHelp("The format to write (default: safetensors).", valueName: "format"))
+    var to: Name?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Quantise the weights of a GGUF file, by the rules of llama.cpp: \
+            \(GGUFQuantization.all.map(\.name).joined(separator: ", ")).
+            """, valueName: "type"))
+    var quantize: String?
+
+    /// What was chosen.
+    var output: any OutputFormat {
+        if let quantize { return GGUFOutput(.named(quantize)) }
+        return to?.format ?? OutputFormats.all[0]
+    }
+
+    /// Whether nothing was said.
+    var isDefault: Bool { to == nil && quantize == nil }
+
+    /// The options as arguments.
+    var arguments: [String] { ["--to=\(output.name)"] + (quantize.map { ["--quantize=\($0)"] } ?? []) }
+
+    func validate() throws {
+        guard let quantize else { return }
+        guard to?.format is GGUFOutput else { throw ValidationError("--quantize goes with --to gguf") }
+        guard GGUFQuantization.named(quantize) != nil else {
+            throw ValidationError(
+                "--quantize takes \(GGUFQuantization.all.map(\.name).joined(separator: ", ")), not \(quantize)")
+        }
+    }
+}
+
 /// Whether and over what an export writes.
 struct WriteOptions: ParsableArguments {
     @Flag(help: "Replace what stands at the destination; what artifact did not make is moved aside.")
@@ -101,6 +149,14 @@ struct SourceOptions: ParsableArguments {
             """)
     var precision: PrecisionOption?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            What tensors are called: keep for the names of the source, hf for those of transformers, or another \
+            scheme, such as gguf, meta, torchtune, megatron, mlx or flax. Needs the model's config.json.
+            """, valueName: "scheme"))
+    var names: String?
+
     /// The options of the readers.
     var readOptions: ReadOptions {
         var options = ReadOptions(root: root)
@@ -108,6 +164,7 @@ struct SourceOptions: ParsableArguments {
         options.skipsUnsupported = skipUnsupported
         options.voidDType = voidAs.flatMap { DType(name: $0.uppercased()) }
         options.precision = precision.flatMap { .init(rawValue: $0.rawValue) }
+        options.names = names.map { $0 == "keep" ? .stored : .scheme($0) }
         return options
     }
 
@@ -116,15 +173,61 @@ struct SourceOptions: ParsableArguments {
 
     /// The options as arguments.
     var arguments: [String] {
-        (root.map { ["--root=\($0)"] } ?? []) + (allowOpaque ? ["--allow-opaque"] : [])
-            + (skipUnsupported ? ["--skip-unsupported"] : []) + (voidAs.map { ["--void-as=\($0)"] } ?? [])
-            + (precision.map { ["--precision=\($0.rawValue)"] } ?? [])
+        var result: [String] = []
+        if let root { result.append("--root=\(root)") }
+        if allowOpaque { result.append("--allow-opaque") }
+        if skipUnsupported { result.append("--skip-unsupported") }
+        if let voidAs { result.append("--void-as=\(voidAs)") }
+        if let precision { result.append("--precision=\(precision.rawValue)") }
+        if let names { result.append("--names=\(names)") }
+        return result
     }
 
     func validate() throws {
         if let voidAs, DType(name: voidAs.uppercased()) == nil {
             throw ValidationError("--void-as takes a dtype such as bf16 or f8_e4m3, not \(voidAs)")
         }
+    }
+}
+
+/// Adapters that are merged into the weights.
+struct MergeOptions: ParsableArguments {
+    enum RoundingOption: String, ExpressibleByArgument, CaseIterable {
+        case once
+        case peftSafe = "peft-safe"
+    }
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Merge a LoRA adapter (a directory of PEFT or mlx-lm) into the weights, computed in F32. May be \
+            repeated; each is merged into the result of those before it.
+            """, valueName: "adapter"), completion: .directory)
+    var merge: [String] = []
+
+    @Option(
+        help: """
+            When a merged weight is rounded: once, or the update first and then the sum, as PEFT's safe_merge \
+            does.
+            """)
+    var rounding: RoundingOption = .once
+
+    /// Whether nothing was said.
+    var isDefault: Bool { merge.isEmpty && rounding == .once }
+
+    /// The options as arguments that mean the same anywhere.
+    var arguments: [String] {
+        merge.map { "--merge=\(FileSystem.resolved($0) ?? $0)" } + ["--rounding=\(rounding.rawValue)"]
+    }
+
+    /// The model with the adapters merged.
+    func merged(_ model: OpenedModel) throws(ConversionError) -> OpenedModel {
+        var model = model
+        for path in merge {
+            model = try model.merging(
+                Adapter(path: path), rounding: MergeRounding(rawValue: rounding.rawValue) ?? .once)
+        }
+        return model
     }
 }
 

@@ -35,6 +35,7 @@ struct ExportReport {
         if !destination.isEmpty { lines.append("→ \(style.bold(escapedForDisplay(destination)))") }
         lines += files(style)
         var notes = Table(.left, .left, .left)
+        for change in input.changes { notes.add(change.kind, "", change.summary) }
         for effect in plan.effects { add(effect, to: &notes) }
         for tie in plan.ties { notes.add("tied", "\(tie.dropped)", "is \(tie.kept)") }
         let byConfig = Set(plan.untiedByConfig)
@@ -135,7 +136,8 @@ struct ExportReport {
                         ])
                     })))
         members.append(.init("untied", .array(plan.untied.map { .string($0.string) })))
-        members.append(.init("transforms", .array(plan.effects.map(\.json))))
+        let changes = plan.checkpoint.changes.map { JSONValue.object([.init("kind", .string($0.kind))] + $0.parameters) }
+        members.append(.init("transforms", .array(changes + plan.effects.map(\.json))))
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
         if let resumed = result?.resumedByteCount, resumed > 0 {

@@ -8,6 +8,12 @@ struct ExportRun {
     /// The checkpoints; several are joined into one.
     let sources: [String]
     var reading = ReadOptions()
+    var merges: MergeOptions?
+    /// The model to write, where it is not just what the sources hold.
+    var made: OpenedModel?
+    /// What weights files are called.
+    var baseName: String?
+    var format: any OutputFormat = OutputFormats.all[0]
     var transforms: [Transform] = []
     var allowsUnmatched = false
     let layout: LayoutOptions
@@ -30,6 +36,7 @@ struct ExportRun {
 
     /// The sources' tables as one.
     func open() throws(ConversionError) -> OpenedModel {
+        if let made { return made }
         var models: [(path: String, model: OpenedModel)] = []
         for source in sources {
             do {
@@ -39,14 +46,17 @@ struct ExportRun {
                 throw ConversionError.source(error)
             }
         }
-        return try OpenedModel(joining: models)
+        let joined = try OpenedModel(joining: models)
+        return if let merges { try merges.merged(joined) } else { joined }
     }
 
     /// The plan of what will be written.
     func plan() throws(ConversionError) -> ExportPlan {
-        let options = ExportOptions(
-            transforms: transforms, allowsUnmatched: allowsUnmatched, layout: layout.exportLayout,
+        var options = ExportOptions(
+            format: format, transforms: transforms, allowsUnmatched: allowsUnmatched,
+            layout: layout.exportLayout,
             maxShardByteCount: layout.maxShardByteCount, replacing: writing.force)
+        options.baseName = baseName
         let plan = try ExportPlan(model: try open(), options: options)
         try expectation?.check(plan)
         return plan

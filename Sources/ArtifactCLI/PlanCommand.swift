@@ -16,8 +16,7 @@ struct Plan: ParsableCommand {
     @Argument(help: "The checkpoint: a file or a directory.", completion: .file())
     var source: String
 
-    @Option(help: "The format to write.")
-    var to: Export.Format = .safetensors
+    @OptionGroup var format: FormatOptions
 
     @Option(
         name: .shortAndLong,
@@ -31,6 +30,7 @@ struct Plan: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Print errors only.")
     var quiet = false
 
+    @OptionGroup var merges: MergeOptions
     @OptionGroup var layout: LayoutOptions
     @OptionGroup var cast: CastOptions
     @OptionGroup var names: NameOptions
@@ -45,14 +45,15 @@ struct Plan: ParsableCommand {
         let source = FileSystem.resolved(source) ?? source
         let changes = try cast.casts() + names.changes()
         var run = ExportRun(
-            sources: [source], reading: reading.readOptions, transforms: changes.inOrder,
+            sources: [source], reading: reading.readOptions, merges: merges, format: format.output,
+            transforms: changes.inOrder,
             allowsUnmatched: names.allowUnmatched, layout: layout, destination: "",
             writing: try WriteOptions.parse([]), engine: try EngineOptions.parse([]),
             output: try OutputOptions.parse([]))
         run.writing.dryRun = true
         let plan = try run.plan()
         let arguments =
-            [source, "--to=\(to.rawValue)"] + layout.arguments + reading.arguments
+            [source] + format.arguments + merges.arguments + layout.arguments + reading.arguments
             + cast.arguments + names.arguments + changes.arguments
         guard let output, output != "-" else {
             plan.write(arguments: arguments, tool: Version.tool) { Terminal.write($0, to: STDOUT_FILENO) }

@@ -27,6 +27,9 @@ static void copy(const void *source, void *destination, size_t count) {
   memcpy(destination, source, 4 * count);
 }
 
+// Eight numbers at any address that a float may have.
+typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
+
 #define LEVEL(name) name##_portable
 #if defined(__aarch64__)
 #define HALF 1
@@ -34,20 +37,23 @@ static void copy(const void *source, void *destination, size_t count) {
 #define HALF 0
 #endif
 #include "loops.h"
+#include "product.h"
 #undef LEVEL
 #undef HALF
 
 #if defined(__x86_64__)
 #define HALF 1
 #define LEVEL(name) name##_avx2
-#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,f16c,fma"))), apply_to = function)
 #include "loops.h"
+#include "product.h"
 #pragma clang attribute pop
 #undef LEVEL
 
 #define LEVEL(name) name##_avx512
-#pragma clang attribute push(__attribute__((target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,f16c,fma,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
 #include "loops.h"
+#include "product.h"
 #pragma clang attribute pop
 #endif
 
@@ -55,7 +61,8 @@ bool ckernels_supported(ckernels_level level) {
   switch (level) {
     case ckernels_portable: return true;
 #if defined(__x86_64__)
-    case ckernels_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    case ckernels_avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("fma");
     case ckernels_avx512:
       return ckernels_supported(ckernels_avx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -82,4 +89,15 @@ ckernels_loop ckernels_to_f32(ckernels_format format, ckernels_level level) {
 ckernels_loop ckernels_from_f32(ckernels_format format, bool saturates, ckernels_level level) {
   const loops *found = &table(level)[format];
   return saturates ? found->from_f32_saturating : found->from_f32;
+}
+
+void ckernels_add_product(const float *left, const float *panel, size_t depth, size_t rows, float *sums,
+                          size_t stride, ckernels_level level) {
+  switch (level) {
+#if defined(__x86_64__)
+    case ckernels_avx512: return product_avx512(left, panel, depth, rows, sums, stride);
+    case ckernels_avx2: return product_avx2(left, panel, depth, rows, sums, stride);
+#endif
+    default: return product_portable(left, panel, depth, rows, sums, stride);
+  }
 }

@@ -10,13 +10,22 @@ public enum FormatRegistry {
         NPYFormat(),
         NPZFormat(),
         ONNXFormat(),
+        NeMoFormat(),
         PyTorchFormat(),
         SafeTensorsFormat(),
         FlaxFormat(),
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.
-    public static let directoryFormats: [any DirectoryFormat] = [MLXFormat(), GGUFFormat()]
+    public static let directoryFormats: [any DirectoryFormat] = [
+        MLXFormat(),
+        DCPFormat(),
+        HubShardsFormat(),
+        DeepSpeedFormat(),
+        MetaFormat(),
+        OrbaxFormat(),
+        GGUFFormat(),
+    ]
     /// Every format.
     public static var formats: [any CheckpointFormat] {
         var known: Set<String> = []
@@ -26,6 +35,14 @@ public enum FormatRegistry {
     /// Opens a weights file or a model directory, reading headers only.
     public static func open(
         path: String, options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> OpenedModel {
+        let model = try openAsStored(path: path, options: options)
+        guard case .scheme(let scheme) = options.names else { return model }
+        return try model.renamed(to: scheme, path: path, options: options)
+    }
+
+    private static func openAsStored(
+        path: String, options: ReadOptions
     ) throws(CheckpointError) -> OpenedModel {
         let kind: FileSystem.Kind?
         do { kind = try FileSystem.kind(of: path) } catch { throw CheckpointError(error) }
@@ -40,7 +57,8 @@ public enum FormatRegistry {
                 return model
             }
             var directory = try ModelDirectory(listing)
-            let checkpoint = try readWeights(of: directory, options: options)
+            var checkpoint = try readWeights(of: directory, options: options)
+            try TrainerFiles.add(from: listing, to: &checkpoint)
             if case .file = directory.weights, checkpoint.files.count > 1 {
                 // The file refers to others, which are weights too.
                 directory = ModelDirectory(listing, weights: .parts(checkpoint.files.map(\.path)))

@@ -7,6 +7,8 @@ public struct OpenedModel: Sendable {
     public var checkpoint: Checkpoint
     /// The directory, where a directory was opened.
     public var directory: ModelDirectory?
+    /// Files that take the place of the directory's of the same names, or stand beside those.
+    public var edited: [EmbeddedFile] = []
 
     /// Makes a model.
     public init(checkpoint: Checkpoint, directory: ModelDirectory?) {
@@ -22,14 +24,26 @@ public struct OpenedModel: Sendable {
         public var embedded: (any ByteSource)?
     }
 
-    /// The files that belong to the model: those of the directory, then those that the checkpoint holds and the
-    /// directory has not.
+    /// The files that belong to the model: those of the directory with what takes their place, then those that the
+    /// checkpoint holds and the directory has not.
     public var sideFiles: [Side] {
-        let own = directory?.sideFiles ?? []
-        let embedded = checkpoint.embedded.filter { item in
-            !own.contains { $0.name.utf8.elementsEqual(item.file.name.utf8) }
+        var result: [Side] = []
+        for file in directory?.sideFiles ?? [] { result.append(Side(file: file, embedded: nil)) }
+        for item in checkpoint.embedded where !result.contains(where: { $0.isNamed(item.file.name) }) {
+            result.append(Side(file: item.file, embedded: item.source))
         }
-        return own.map { Side(file: $0, embedded: nil) }
-            + embedded.map { Side(file: $0.file, embedded: $0.source) }
+        for item in edited {
+            let side = Side(file: item.file, embedded: item.source)
+            if let place = result.firstIndex(where: { $0.isNamed(item.file.name) }) {
+                result[place] = side
+            } else {
+                result.append(side)
+            }
+        }
+        return result
     }
+}
+
+extension OpenedModel.Side {
+    fileprivate func isNamed(_ name: String) -> Bool { file.name.utf8.elementsEqual(name.utf8) }
 }

@@ -22,6 +22,18 @@ public struct ReadOptions: Sendable {
     /// what there is.
     public var precision: Precision?
 
+    /// What tensors are called; nil for what the format does by itself, which is the names of transformers where
+    /// it tells what model it holds, and those that it has otherwise.
+    public var names: Names?
+
+    /// Names of tensors.
+    public enum Names: Sendable, Equatable {
+        /// Those that the source has.
+        case stored
+        /// Those of a scheme of `Formats/architectures`, such as `hf`.
+        case scheme(String)
+    }
+
     /// Copies of the weights that trainers keep.
     public enum Precision: String, Sendable, CaseIterable {
         /// The optimizer's, usually F32.

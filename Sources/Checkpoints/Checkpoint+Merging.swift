@@ -51,6 +51,7 @@ extension Checkpoint {
         files += other.files
         skipped += other.skipped
         warnings += other.warnings
+        changes += other.changes
         root = root ?? other.root
         embedded += other.embedded.filter { file in
             !embedded.contains { $0.file.name.utf8.elementsEqual(file.file.name.utf8) }

@@ -25,6 +25,9 @@ public struct Checkpoint: Sendable {
     /// Plain values that the source keeps beside its tensors, such as a trainer's settings and its step.
     public var values: [JSONMember] = []
 
+    /// What was done to the tensors since they were read, in order, such as the merge of an adapter.
+    public var changes: [CheckpointChange] = []
+
     /// Makes a checkpoint.
     public init(
         format: String, tensors: TensorTable, metadata: MetadataTable = MetadataTable(),
@@ -79,6 +82,8 @@ public struct SourceFile: Sendable {
     public var input: InputFile? { source as? InputFile }
     /// Ranges whose CRC-32 the file itself states, in ascending order, not overlapping.
     public var checksums: [RangeChecksum]
+    /// Compressed members of the file whose CRC-32 is stated, as files of their own.
+    public var members: [SourceFile] = []
 
     /// Makes a source file.
     public init(path: String, source: any ByteSource, checksums: [RangeChecksum] = []) {
@@ -120,6 +125,23 @@ public struct EmbeddedFile: Sendable {
         }
         file = SideFile(name: name, role: role)
         self.source = source
+    }
+}
+
+/// Something that was done to a checkpoint's tensors, for the receipt.
+public struct CheckpointChange: Sendable {
+    /// What, such as `merge`.
+    public var kind: String
+    /// With which settings.
+    public var parameters: [JSONMember]
+    /// The same in one line, for people.
+    public var summary: String
+
+    /// Makes a change.
+    public init(kind: String, parameters: [JSONMember], summary: String) {
+        self.kind = kind
+        self.parameters = parameters
+        self.summary = summary
     }
 }
 

@@ -53,6 +53,9 @@ public struct CheckpointError: Error, Sendable {
         switch error.code {
         case .unexpectedEnd:
             self.init(.malformed, "truncated", error.description, file: error.path, offset: error.offset)
+        case .damaged:
+            self.init(
+                .malformed, "damaged-stream", error.description, file: error.path, offset: error.offset)
         default:
             self.init(.io, error.code.rawValue, error.description, file: error.path, offset: error.offset)
         }

@@ -31,6 +31,12 @@ public struct ModelDirectory: Sendable {
             }
         }
 
+        /// Whether a part of the weights is in the directory of this name.
+        func lies(in directory: String) -> Bool {
+            guard case .parts(let files) = self else { return false }
+            return files.contains { $0.utf8.starts(with: (directory + "/").utf8) }
+        }
+
         /// `adapter_model` for an adapter's weights, else `model`.
         public var outputBaseName: String {
             let first =
@@ -52,7 +58,11 @@ public struct ModelDirectory: Sendable {
     public init(_ listing: DirectoryListing, weights: Weights) {
         let files = listing.files
         var left =
-            listing.left + listing.directories.map { SkippedItem(name: $0 + "/", reason: "a directory") }
+            listing.left
+            + listing.directories.filter { !weights.lies(in: $0) }.map {
+                SkippedItem(
+                    name: $0 + "/", reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
+            }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
             if let role = SideFile.Role(fileName: name) {
@@ -97,7 +107,7 @@ extension ModelDirectory {
             if candidates.count == 1 { return .file(candidates[0]) }
             if candidates.count > 1 { throw ambiguous(candidates, directory) }
         }
-        throw noWeights(files, directory)
+        throw noWeights(directory)
     }
 
     /// The endings of weights files, those that are preferred first.
@@ -113,18 +123,7 @@ extension ModelDirectory {
                 + "name the one you mean", file: directory)
     }
 
-    private static func noWeights(_ files: [String], _ directory: String) -> CheckpointError {
-        let other: (String, String)? =
-            if files.contains(".metadata") {
-                ("dcp", "a torch.distributed.checkpoint directory, which is not read yet")
-            } else if files.contains("latest") || files.contains(where: { $0.contains("_optim_states.pt") }) {
-                ("deepspeed", "a DeepSpeed checkpoint, which is not read yet")
-            } else {
-                nil
-            }
-        if let (code, what) = other {
-            return CheckpointError(.unsupported, code, "this is \(what)", file: directory)
-        }
+    private static func noWeights(_ directory: String) -> CheckpointError {
         return CheckpointError(
             .malformed, "no-weights",
             "no weights here: none of *.safetensors, *.bin, *.pt, *.pth, *.ckpt or *.gguf is in the directory",
@@ -183,7 +182,7 @@ extension SideFile.Role {
     init?(fileName name: String) {
         let lower = name.lowercased()
         switch lower {
-        case "config.json", "adapter_config.json": self = .config
+        case "config.json", "adapter_config.json", "model_config.yaml": self = .config
         case "generation_config.json": self = .generationConfig
         case "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
             "vocab.json", "vocab.txt", "merges.txt", "tekken.json":
@@ -192,7 +191,7 @@ extension SideFile.Role {
         case "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
             "image_processor_config.json":
             self = .processor
-        case "trainer_state.json", "artifact-manifest.json": return nil
+        case "trainer_state.json", "artifact-manifest.json", "zero_to_fp32.py", "zero_to_torch.py": return nil
         default:
             if lower.hasPrefix("readme") || lower.hasPrefix("model_card") {
                 self = .card
@@ -225,9 +224,16 @@ extension SideFile {
             || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
     }
 
+    /// True for directories of a trainer's state beside the weights: an optimizer's, and those of DeepSpeed.
+    static func isTrainingState(directory name: String) -> Bool {
+        name.hasPrefix("optimizer") || name.hasPrefix("global_step")
+    }
+
     /// Why a file without a role stays behind.
     static func reasonToLeave(_ name: String) -> String {
-        if name == "training_args.bin" { return "training settings, as a pickle" }
+        if name == "training_args.bin" {
+            return "training settings as a pickle; they travel as training_args.json"
+        }
         if isTrainingState(name) { return "training state" }
         if name.hasSuffix(".index.json") { return "the index of weights that were not chosen" }
         if name == "artifact-manifest.json" { return "the receipt of an earlier export" }

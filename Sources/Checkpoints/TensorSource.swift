@@ -129,6 +129,8 @@ extension TensorSource {
         let offset: UInt64
         let shape: [UInt64]
         let strides: [UInt64]
+        /// What it is put together from.
+        var parts: [Identity] = []
     }
 
     /// The identity, or nil for computed sources.
@@ -143,7 +145,8 @@ extension TensorSource {
                     shape: view.shape, strides: view.strides)
             }
         case .byteSwapped(let inner, _): inner.identity
-        case .cast, .signFlipped, .concatenated, .filled, .lowRank, .blockDequantised, .computed: nil
+        case .concatenated(let node): node.identity
+        case .cast, .signFlipped, .filled, .lowRank, .blockDequantised, .computed: nil
         }
     }
 

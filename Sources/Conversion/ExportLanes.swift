@@ -59,8 +59,10 @@ struct ExportLanes {
         _ content: ExportPlan.Output, to sink: any ByteSink, _ expected: inout [CheckKey: RangeChecksum]
     ) {
         var segments: [DigestLane.Segment] = []
-        for item in content.tensors {
+        let stated = Set(content.checksums.map(\.segment))
+        for (number, item) in content.tensors.enumerated() {
             var algorithms: DigestLane.Algorithms = digests.contains(.tensors) ? .sha256 : []
+            if stated.contains(number) { algorithms.insert(.crc32) }
             if let extent = item.tensor.source.extent {
                 let key = CheckKey(file: ByteKey(extent.source.name), offset: extent.offset)
                 if let checksum = expected[key], UInt64(checksum.range.count) == extent.byteCount {
@@ -78,7 +80,9 @@ struct ExportLanes {
         let digestsWhole = isWeights ? digests.contains(.files) : !digests.isEmpty
         outputs.append(Output(path: content.path, role: content.role, lane: lanes.count))
         lanes.append(
-            DigestLane(source: content.source, segments: segments, sink: sink, digestsWhole: digestsWhole))
+            DigestLane(
+                source: content.source, segments: segments, checksumFields: content.checksums, sink: sink,
+                digestsWhole: digestsWhole))
     }
 
     /// Reads a source file for its digest, or the parts of it whose checksum is not taken on the way.
@@ -168,7 +172,7 @@ extension ExportLanes {
             }
             sourceFiles.append(
                 Manifest.File(
-                    path: file.path, role: file.path.hasSuffix(".index.json") ? "index" : "weights",
+                    path: file.path, role: Self.role(of: file.path),
                     byteCount: file.source.byteCount, sha256: lane.flatMap { outcomes[$0].sha256 }))
         }
         return Manifest(
@@ -179,6 +183,12 @@ extension ExportLanes {
     }
 }
 
+extension ExportLanes {
+    private static func role(of path: String) -> String {
+        path.hasSuffix(".index.json") ? "index" : path.hasSuffix("adapter_config.json") ? "config" : "weights"
+    }
+}
+
 extension ExportPlan {
     /// A file to write, as bytes that do not exist yet.
     struct Output {
@@ -186,6 +196,7 @@ extension ExportPlan {
         let role: String
         let source: any ByteSource
         let tensors: [Item]
+        var checksums: [DigestLane.ChecksumField] = []
     }
 
     /// The files to write but the manifest, weights first.
@@ -194,9 +205,9 @@ extension ExportPlan {
             Output(
                 path: shard.fileName, role: "weights",
                 source: ShardContent(
-                    name: shard.fileName, header: shard.header,
+                    name: shard.fileName, frames: shard.frames,
                     tensors: shard.tensors.map { ($0.offset, $0.tensor.source) }),
-                tensors: shard.tensors)
+                tensors: shard.tensors, checksums: shard.checksums)
         }
         if let index {
             result.append(

@@ -2,6 +2,8 @@ internal import SafeTensors
 
 /// What an export may change on the way.
 public struct ExportOptions: Sendable {
+    /// The format to write.
+    public var format: any OutputFormat
     /// Changes to names, dtypes and to which tensors are written, in order.
     public var transforms: [Transform]
     /// Whether a pattern that matches no tensor is a warning rather than an error.
@@ -14,12 +16,16 @@ public struct ExportOptions: Sendable {
     public var maxShardByteCount: UInt64
     /// Whether a directory that stands at the destination may be replaced.
     public var replacing: Bool
+    /// What weights files are called, such as `model`; nil for what suits the source.
+    public var baseName: String?
 
     /// Makes options.
     public init(
-        transforms: [Transform] = [], allowsUnmatched: Bool = false, layout: ExportLayout = .hub,
+        format: any OutputFormat = OutputFormats.all[0], transforms: [Transform] = [],
+        allowsUnmatched: Bool = false, layout: ExportLayout = .hub,
         maxShardByteCount: UInt64 = 5_000_000_000, replacing: Bool = false
     ) {
+        self.format = format
         self.transforms = transforms
         self.allowsUnmatched = allowsUnmatched
         self.layout = layout

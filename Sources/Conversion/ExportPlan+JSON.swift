@@ -90,9 +90,11 @@ extension ExportPlan.Output {
         } else if let memory = source as? MemorySource {
             members.append(.init("sha256", .string(SHA256Digest.of(memory.contents.span.bytesView).hex)))
         } else if let content = source as? ShardContent {
-            members.append(.init("header_nbytes", .integer(content.header.count)))
-            members.append(
-                .init("header_sha256", .string(SHA256Digest.of(content.header.span.bytesView).hex)))
+            var hasher = SHA256Hasher()
+            for frame in content.frames { hasher.update(frame.bytes.span.bytesView) }
+            let count = content.frames.reduce(0) { $0 + $1.bytes.count }
+            members.append(.init("header_nbytes", .integer(count)))
+            members.append(.init("header_sha256", .string(hasher.finish().hex)))
         } else {
             members.append(.init("copied_from", .string(source.name)))
         }
@@ -104,6 +106,7 @@ extension ExportPlan.Item {
     fileprivate func planJSON(in file: String) -> JSONValue {
         .object([
             .init("name", .string(tensor.name.string)), .init("dtype", .string(tensor.dtype.name)),
+        ] + (encoding.map { [.init("encoding", .string($0))] } ?? []) + [
             .init("shape", .array(tensor.shape.map { .integer($0) })), .init("file", .string(file)),
             .init("offset", .integer(offset)), .init("nbytes", .integer(tensor.byteCount)),
             .init("from", tensor.source.planJSON),

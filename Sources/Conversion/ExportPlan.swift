@@ -1,7 +1,6 @@
 public import CheckpointFormats
 public import Checkpoints
-internal import Integrity
-internal import SafeTensors
+public import Integrity
 internal import StrictJSON
 public import TensorCore
 
@@ -24,6 +23,8 @@ public struct ExportPlan: Sendable {
     public let untiedByConfig: [TensorName]
     /// What each transform did, in order.
     public let effects: [TransformEffect]
+    /// What the format did to the tensors.
+    let outputTransforms: [Manifest.Transform]
     /// What stays behind.
     public let skipped: [SkippedItem]
 
@@ -31,12 +32,33 @@ public struct ExportPlan: Sendable {
     public struct Shard: Sendable {
         /// The file's name.
         public let fileName: String
-        /// The length prefix, the JSON header and its padding.
-        public let header: [UInt8]
+        /// The bytes around the tensors: headers, padding, directories.
+        public let frames: [Frame]
         /// The tensors in file order.
         public let tensors: [Item]
+        /// Places in the frames where the CRC-32 of a tensor stands, by its number in the file.
+        public let checksums: [DigestLane.ChecksumField]
         /// The size of the file, in bytes.
         public let byteCount: UInt64
+
+        init(
+            fileName: String, frames: [Frame], tensors: [Item],
+            checksums: [DigestLane.ChecksumField] = [], byteCount: UInt64
+        ) {
+            self.fileName = fileName
+            self.frames = frames
+            self.tensors = tensors
+            self.checksums = checksums
+            self.byteCount = byteCount
+        }
+    }
+
+    /// Bytes of a file that are no tensor's, and their place.
+    public struct Frame: Sendable {
+        /// The first byte in the file.
+        public let offset: UInt64
+        /// The bytes.
+        public let bytes: [UInt8]
     }
 
     /// A tensor and its place.
@@ -49,6 +71,8 @@ public struct ExportPlan: Sendable {
         public let offset: UInt64
         /// Its row in the source's table.
         public let order: Int
+        /// The type of the blocks that its numbers are packed in, such as `Q4_K`; nil where they stand plainly.
+        public let encoding: String?
     }
 
     /// A file that is carried over, as it is or edited.
@@ -69,9 +93,10 @@ extension ExportPlan {
     public init(model: OpenedModel, options: ExportOptions) throws(ConversionError) {
         var checkpoint = model.checkpoint
         guard !checkpoint.tensors.isEmpty else {
+            let held = checkpoint.skipped.first.map { ", only \($0.name): \($0.reason)" } ?? ""
             throw .source(
                 CheckpointError(
-                    .malformed, "no-tensors", "there is no tensor in it",
+                    .malformed, "no-tensors", "there is no tensor in it\(held)",
                     file: checkpoint.files.first?.path ?? ""))
         }
         let config = try ModelConfig(of: model)
@@ -79,102 +104,42 @@ extension ExportPlan {
         var table = try TransformedTable(
             checkpoint, options.transforms, allowsUnmatched: options.allowsUnmatched)
         checkpoint.warnings += table.warnings
-        let ties = TieResolution(table.rows, configTies: config.tiesEmbeddings)
+        let format = options.format
+        if case .aligned = options.layout, !(format is SafeTensorsOutput) {
+            throw .options("--layout aligned goes with --to safetensors")
+        }
+        let ties = TieResolution(
+            table.rows, configTies: config.tiesEmbeddings, onlyAsked: format.tieRule == .copied)
         let kept = table.resolve(ties)
         let written = kept.map(\.written)
-        let base = model.directory?.weights.outputBaseName ?? "model"
-
-        let split = ShardPlan(
-            sizes: written.map(\.byteCount), limit: options.maxShardByteCount, split: options.layout.split,
-            base: base)
-        let notes = ties.kept.map { (key: $0.dropped.string, value: $0.kept.string) }
-        let carried = checkpoint.metadata.filter { $0.key != "format" }
-        let format = checkpoint.metadata.first { $0.key == "format" }?.value ?? "pt"
-        var shards: [Shard] = []
-        for part in split.shards {
-            let metadata =
-                [(key: "format", value: format)]
-                + (split.shards.count == 1 ? Self.unique(carried + notes) : [])
-            shards.append(
-                try Self.shard(
-                    name: part.fileName,
-                    tensors: part.tensors.map { (written[$0], kept[$0].tensor.dtype, $0) },
-                    metadata: metadata, alignment: options.layout.alignment))
-        }
-
+        let numbers = Dictionary(uniqueKeysWithValues: written.enumerated().map { ($1.name, $0) })
+        let layout = try format.layOut(
+            OutputModel(
+                tensors: written, sourceDTypes: kept.map(\.tensor.dtype),
+                aliases: ties.kept.compactMap { tie in numbers[tie.kept].map { (tie.dropped, $0) } },
+                metadata: Array(checkpoint.metadata), sourceName: checkpoint.files.first?.path ?? "",
+                baseName: options.baseName ?? model.directory?.weights.outputBaseName ?? "model",
+                config: config.contents.flatMap { try? JSONValue(parsing: $0) }, source: model,
+                options: options))
+        checkpoint.warnings += layout.warnings
         self.checkpoint = checkpoint
-        self.shards = shards
-        index =
-            shards.count == 1
-            ? nil
-            : (
-                name: split.indexFileName,
-                contents: Self.index(of: shards, notes: Self.unique(carried + notes))
-            )
+        shards = layout.shards
+        index = layout.index
+        outputTransforms = layout.transforms
         let side = try Self.sideFiles(
-            of: model, config: config,
+            of: model, config: config, format: format,
             dtype: options.transforms.reversed().lazy.compactMap(\.modelDType).first)
         sideFiles = side.items
         self.ties = ties.kept
         untied = ties.untied + ties.untiedByTransform
         untiedByConfig = ties.untied
         effects = table.effects
-        skipped = checkpoint.skipped + (model.directory?.left ?? []) + side.left
+        skipped = checkpoint.skipped + (model.directory?.left ?? []) + side.left + layout.skipped
     }
 
     /// The bytes of all files but the manifest.
     public var byteCount: UInt64 {
         shards.reduce(0) { $0 + $1.byteCount } + UInt64(index?.contents.count ?? 0)
             + sideFiles.reduce(0) { $0 + $1.source.byteCount }
-    }
-
-    private static func unique(_ metadata: [(key: String, value: String)]) -> [(key: String, value: String)] {
-        var seen: Set<ByteKey> = [ByteKey("format")]
-        return metadata.filter { seen.insert(ByteKey($0.key)).inserted }
-    }
-
-    private static func shard(
-        name: String, tensors: [(tensor: TensorRecord, sourceDType: DType, order: Int)],
-        metadata: [(key: String, value: String)], alignment: UInt64
-    ) throws(ConversionError) -> Shard {
-        let layout: SafeTensorsLayout
-        do {
-            layout = try SafeTensorsLayout(
-                tensors: tensors.map { ($0.tensor.name, $0.tensor.dtype, $0.tensor.shape) },
-                metadata: metadata, alignment: alignment)
-        } catch {
-            throw .source(
-                CheckpointError(
-                    .unsupported, error.code.rawValue, error.message, file: name, tensor: error.tensor))
-        }
-        let rows = Dictionary(
-            uniqueKeysWithValues: tensors.enumerated().map { ($0.element.tensor.name, $0.offset) })
-        let items = layout.tensors.compactMap { place in
-            rows[place.name].map { row in
-                Item(
-                    tensor: tensors[row].tensor, sourceDType: tensors[row].sourceDType,
-                    offset: place.fileRange.lowerBound, order: tensors[row].order)
-            }
-        }
-        return Shard(
-            fileName: name, header: layout.header, tensors: items, byteCount: layout.fileByteCount)
-    }
-
-    private static func index(of shards: [Shard], notes: [(key: String, value: String)]) -> [UInt8] {
-        var entries: [ShardIndex.Entry] = []
-        var parameters: UInt64 = 0
-        var bytes: UInt64 = 0
-        for shard in shards {
-            for item in shard.tensors {
-                entries.append(.init(tensor: item.tensor.name, file: shard.fileName))
-                parameters += item.tensor.elementCount
-                bytes += item.tensor.byteCount
-            }
-        }
-        return ShardIndex(
-            entries: entries, totalSize: bytes, totalParameters: parameters,
-            extra: notes.filter { !["total_size", "total_parameters"].contains($0.key) }
-                .map { JSONMember($0.key, .string($0.value)) }
-        ).serialized()
     }
 }

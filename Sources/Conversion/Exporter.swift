@@ -185,7 +185,7 @@ extension IOError {
     fileprivate var isWorthAnotherTry: Bool {
         switch code {
         case .system, .cancelled, .transient: true
-        case .notRegularFile, .unexpectedEnd, .changedWhileReading, .unreadable: false
+        case .notRegularFile, .unexpectedEnd, .damaged, .changedWhileReading, .unreadable: false
         }
     }
 }
@@ -240,7 +240,7 @@ extension Manifest.Tensor {
         self.init(
             name: item.tensor.name, dtype: item.tensor.dtype,
             sourceDType: item.sourceDType == item.tensor.dtype ? nil : item.sourceDType,
-            shape: item.tensor.shape, file: file, offset: item.offset, byteCount: item.tensor.byteCount,
-            sha256: sha256)
+            encoding: item.encoding, shape: item.tensor.shape, file: file, offset: item.offset,
+            byteCount: item.tensor.byteCount, sha256: sha256)
     }
 }

@@ -69,7 +69,7 @@ public struct Inspection: Sendable {
         var position: UInt64 = 0
         func close() {
             guard !segments.isEmpty else { return }
-            let content = ShardContent(name: path, header: [], tensors: group)
+            let content = ShardContent(name: path, frames: [], tensors: group)
             lanes.append(DigestLane(source: content, segments: segments, digestsWhole: false))
             group = []
             segments = []

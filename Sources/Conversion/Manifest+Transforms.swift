@@ -6,7 +6,8 @@ internal import TensorCore
 extension Manifest {
     /// What a plan does to the weights and the side files, in order.
     static func transforms(of plan: ExportPlan) -> [Transform] {
-        var result = plan.effects.map { effect in
+        var result = plan.checkpoint.changes.map { Transform(kind: $0.kind, parameters: $0.parameters) }
+        result += plan.effects.map { effect in
             Transform(
                 kind: effect.transform.kind,
                 parameters: effect.transform.parameters + [.init("tensors", .integer(effect.tensorCount))])
@@ -20,6 +21,7 @@ extension Manifest {
                         .init("tensors", .integer(plan.untiedByConfig.count)),
                     ]))
         }
+        result += plan.outputTransforms
         for item in plan.sideFiles where item.isEdited {
             result.append(
                 Transform(

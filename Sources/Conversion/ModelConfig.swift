@@ -11,6 +11,8 @@ struct ModelConfig {
     private(set) var modelType: String?
     /// `tie_word_embeddings`, where it is said.
     private(set) var tiesEmbeddings: Bool?
+    /// `_name_or_path`: where the model came from.
+    private(set) var nameOrPath: String?
     /// Whether the model's code comes with it (`auto_map`).
     private(set) var hasOwnCode = false
     /// The file's bytes, where they could be understood.
@@ -20,6 +22,9 @@ struct ModelConfig {
 
     /// Far more than any config has.
     private static let limit = 16 << 20
+
+    /// Whether the architecture stacks the weights of experts with the inputs before the outputs.
+    var hasInputsFirst: Bool { ["gpt_oss", "llama4", "llama4_text"].contains(modelType ?? "") }
 
     init() {}
 
@@ -56,20 +61,26 @@ struct ModelConfig {
     private mutating func read(_ json: JSONValue) {
         if case .array(let names)? = json["architectures"] { architecture = names.first?.string }
         modelType = json["model_type"]?.string
-        tiesEmbeddings = json["tie_word_embeddings"]?.bool
+        tiesEmbeddings =
+            json["tie_word_embeddings"]?.bool ?? json["text_config"]?["tie_word_embeddings"]?.bool
         hasOwnCode = json["auto_map"] != nil
+        nameOrPath = json["_name_or_path"]?.string
     }
 }
 
 extension ExportPlan {
     /// The side files to write: those of the model, with the config's dtype changed where tensors are cast.
     static func sideFiles(
-        of model: OpenedModel, config: ModelConfig, dtype: DType?
+        of model: OpenedModel, config: ModelConfig, format: any OutputFormat, dtype: DType?
     ) throws(ConversionError) -> (items: [SideFileItem], left: [SkippedItem]) {
         var items: [SideFileItem] = []
         var left: [SkippedItem] = []
         for side in model.sideFiles {
             let file = side.file
+            guard format.carries(file.role) else {
+                left.append(SkippedItem(name: file.name, reason: "the \(format.name) file takes its place"))
+                continue
+            }
             if file.role == .code && !config.hasOwnCode {
                 left.append(SkippedItem(name: file.name, reason: "code that the config does not name"))
                 continue

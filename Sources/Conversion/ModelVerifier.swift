@@ -93,18 +93,24 @@ public struct ModelVerifier: Sendable {
     }
 
     private func checkSums(of checkpoint: Checkpoint, _ report: inout VerificationReport) {
-        let lanes = checkpoint.files.map { file in
+        let files = checkpoint.files.flatMap { [$0] + $0.members }
+        let lanes = files.map { file in
             DigestLane(
                 source: file.source, segments: file.checksums.map { .init($0.range, .crc32) },
                 digestsWhole: false)
         }
-        let total = checkpoint.files.reduce(UInt64(0)) { $0 + $1.source.byteCount }
+        let total = files.reduce(UInt64(0)) { $0 + $1.source.byteCount }
         directoryVerifier.willRead(total)
         var engine = DigestEngine(
             jobs: directoryVerifier.jobs, stopsAtFirstError: false, progress: directoryVerifier.progress,
             isCancelled: directoryVerifier.isCancelled)
         engine.counters = counters
-        for (file, outcome) in zip(checkpoint.files, engine.run(lanes)) {
+        for (file, outcome) in zip(files, engine.run(lanes)) {
+            if let error = outcome.error, error.code == .damaged {
+                report.findings.append(
+                    .init(.error, CheckpointError(error).code, error.description, file: file.path))
+                continue
+            }
             if let error = outcome.error {
                 report.findings.append(
                     .init(.unreadable, "file-unreadable", error.description, file: file.path))
@@ -122,7 +128,7 @@ public struct ModelVerifier: Sendable {
         }
         let covered = checkpoint.tensors.allSatisfy { tensor in
             tensor.source.extents.allSatisfy { extent in
-                checkpoint.files.contains { file in
+                files.contains { file in
                     file.source.name == extent.source.name
                         && file.checksums.contains { $0.range.contains(extent.offset) }
                 }

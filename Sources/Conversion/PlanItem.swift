@@ -20,12 +20,15 @@ extension ExportPlan {
     public static let itemByteCount = 256 << 20
 
     /// The plan in independent parts: small tensors share one, large ones have several, none is split within an
-    /// element.
+    /// element. A file that states checksums of its own bytes is one.
     ///
     /// Together they are every byte of every file but the manifest, once.
     public func items(byteCount: Int = ExportPlan.itemByteCount) -> [PlanItem] {
         outputs.enumerated().flatMap { number, output in
-            PieceCursor(output.lane(from: 0), pieceByteCount: byteCount).map {
+            guard output.checksums.isEmpty else {
+                return [PlanItem(file: number, path: output.path, range: 0..<output.source.byteCount)]
+            }
+            return PieceCursor(output.lane(from: 0), pieceByteCount: byteCount).map {
                 PlanItem(file: number, path: output.path, range: $0)
             }
         }
@@ -37,18 +40,23 @@ extension ExportPlan {
     public func write(_ item: PlanItem, to file: OutputFile) throws(IOError) {
         let outputs = outputs
         guard outputs.indices.contains(item.file),
-            item.range.upperBound <= outputs[item.file].source.byteCount
+            item.range.upperBound <= outputs[item.file].source.byteCount,
+            outputs[item.file].checksums.isEmpty
+                || item.range == 0..<outputs[item.file].source.byteCount
         else {
             throw IOError(
                 .unreadable, path: item.path, operation: "plan", detail: "the item belongs to another plan")
         }
         let output = outputs[item.file]
         let buffer = PageBuffer(capacity: 4 << 20)
-        for piece in PieceCursor(output.lane(from: item.range.lowerBound), pieceByteCount: buffer.capacity) {
+        let lane = output.lane(from: item.range.lowerBound)
+        let fields = ChecksumFiller(lane)
+        for piece in PieceCursor(lane, pieceByteCount: buffer.capacity) {
             guard piece.lowerBound < item.range.upperBound else { return }
             let piece = piece.clamped(to: item.range)
             try buffer.withMutableBytes(count: piece.count) { (bytes) throws(IOError) in
                 try output.source.read(at: piece.lowerBound, into: &bytes)
+                fields?.update(&bytes, at: piece.lowerBound)
                 try file.write(bytes.bytes, at: piece.lowerBound)
             }
         }
@@ -60,7 +68,9 @@ extension ExportPlan.Output {
     fileprivate func lane(from position: UInt64) -> DigestLane {
         DigestLane(
             source: source,
-            segments: tensors.map { .init($0.offset..<$0.offset + $0.tensor.byteCount, []) },
+            segments: tensors.map {
+                .init($0.offset..<$0.offset + $0.tensor.byteCount, checksums.isEmpty ? [] : .crc32)
+            }, checksumFields: checksums,
             resumption: LaneProgress(position: position))
     }
 }

@@ -1,34 +1,40 @@
 internal import Checkpoints
 internal import TensorCore
 
-/// The bytes of a file that does not exist yet: its header, then its tensors, computed where they are read.
+/// The bytes of a file that does not exist yet: its tensors, computed where they are read, and what is around them.
 struct ShardContent: StoredSource {
     let name: String
     let byteCount: UInt64
-    let header: [UInt8]
+    let frames: [ExportPlan.Frame]
     private let starts: [UInt64]
     private let sources: [TensorSource]
 
-    /// - Parameter tensors: the tensors in file order with the offsets of their first bytes in the file. They
-    ///   follow the header and each other without holes.
-    init(name: String, header: [UInt8], tensors: [(offset: UInt64, source: TensorSource)]) {
+    /// - Parameters:
+    ///   - frames: the bytes around the tensors, in file order.
+    ///   - tensors: the tensors in file order with the offsets of their first bytes in the file. Together with
+    ///     the frames they are the file without holes.
+    init(name: String, frames: [ExportPlan.Frame], tensors: [(offset: UInt64, source: TensorSource)]) {
         self.name = name
-        self.header = header
-        let full = tensors.filter { $0.source.byteCount > 0 }
-        starts = full.map(\.offset)
-        sources = full.map(\.source)
-        byteCount = full.last.map { $0.offset + $0.source.byteCount } ?? UInt64(header.count)
+        self.frames = frames
+        let held = frames.map { frame in
+            (
+                offset: frame.offset,
+                source: TensorSource.extent(
+                    Extent(
+                        source: MemorySource(name: name, contents: frame.bytes), offset: 0,
+                        byteCount: UInt64(frame.bytes.count)))
+            )
+        }
+        let parts = (held + tensors).filter { $0.source.byteCount > 0 }.sorted { $0.offset < $1.offset }
+        starts = parts.map(\.offset)
+        sources = parts.map(\.source)
+        byteCount = parts.last.map { $0.offset + $0.source.byteCount } ?? 0
     }
 
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
         let total = buffer.byteCount
         var done = 0
-        if offset < UInt64(header.count) {
-            let count = min(total, header.count - Int(offset))
-            copyBytes(from: header.span.bytesView, at: Int(offset), to: &buffer, at: 0, count: count)
-            done = count
-        }
-        var index = done < total ? tensor(holding: offset + UInt64(done)) : 0
+        var index = part(holding: offset)
         while done < total {
             guard index < sources.count else {
                 throw IOError(.unexpectedEnd, path: name, operation: "read", offset: offset + UInt64(done))
@@ -43,16 +49,16 @@ struct ShardContent: StoredSource {
     }
 
     func stored(_ range: Range<UInt64>) -> (file: InputFile, offset: UInt64)? {
-        guard range.lowerBound >= UInt64(header.count), !sources.isEmpty else { return nil }
-        let index = tensor(holding: range.lowerBound)
+        guard !sources.isEmpty else { return nil }
+        let index = part(holding: range.lowerBound)
         guard let extent = sources[index].extent, let file = extent.source as? InputFile,
             range.lowerBound >= starts[index], range.upperBound <= starts[index] + extent.byteCount
         else { return nil }
         return (file, extent.offset + range.lowerBound - starts[index])
     }
 
-    /// The tensor that holds the byte at `offset`: the last one that starts at or before it.
-    private func tensor(holding offset: UInt64) -> Int {
+    /// The part that holds the byte at `offset`: the last one that starts at or before it.
+    private func part(holding offset: UInt64) -> Int {
         var low = 0
         var high = starts.count
         while low < high {

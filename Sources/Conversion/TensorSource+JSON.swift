@@ -49,6 +49,7 @@ extension TensorSource {
                 [
                     .init("dtype", .string(update.dtype.name)), .init("shape", list(update.shape)),
                     .init("scale", .number("\(Double(update.scale))")),
+                    .init("rounds_update", .bool(update.roundsUpdate)),
                     .init("base", update.base.source.planJSON),
                     .init("b", update.b.source.planJSON), .init("a", update.a.source.planJSON),
                 ])

@@ -27,12 +27,14 @@ struct TieResolution {
 
     /// Decides for `groups`, each the names of one storage.
     ///
-    /// - Parameter configTies: `tie_word_embeddings` of the config, nil where it does not say.
-    init(groups: [[Member]], configTies: Bool?) {
+    /// - Parameters:
+    ///   - configTies: `tie_word_embeddings` of the config, nil where it does not say.
+    ///   - onlyAsked: whether names stay unless a transform says that they are left out.
+    init(groups: [[Member]], configTies: Bool?, onlyAsked: Bool = false) {
         for group in groups where group.count > 1 {
             untiedByTransform += group.filter { $0.policy == .untie }.map(\.name)
             var sharing = group.filter { $0.policy != .untie }
-            if configTies == false {
+            if configTies == false, !onlyAsked {
                 let heads = sharing.filter { $0.policy == .byConfig && Self.isHead($0.name) }.map(\.name)
                 if heads.count < group.count {
                     untied += heads
@@ -40,12 +42,14 @@ struct TieResolution {
                 }
             }
             guard let keep = Self.choice(among: sharing) else { continue }
-            for member in sharing where member.name != keep { kept.append((member.name, keep)) }
+            for member in sharing where member.name != keep && (!onlyAsked || member.policy == .tie) {
+                kept.append((member.name, keep))
+            }
         }
     }
 
     /// The tables' groups: rows of one storage that are written alike.
-    init(_ rows: [TransformedTable.Row], configTies: Bool?) {
+    init(_ rows: [TransformedTable.Row], configTies: Bool?, onlyAsked: Bool = false) {
         struct Key: Hashable {
             let storage: Int
             let dtype: DType
@@ -59,7 +63,7 @@ struct TieResolution {
             if groups[key] == nil { order.append(key) }
             groups[key, default: []].append((row.tensor.name, row.tiePolicy))
         }
-        self.init(groups: order.compactMap { groups[$0] }, configTies: configTies)
+        self.init(groups: order.compactMap { groups[$0] }, configTies: configTies, onlyAsked: onlyAsked)
     }
 
     /// The name to keep: one that nothing asks to leave out, and no head, where there is one.
@@ -70,7 +74,8 @@ struct TieResolution {
         return (others.isEmpty ? candidates : others).min()
     }
 
-    private static func isHead(_ name: TensorName) -> Bool {
+    /// Whether a name is that of an output head.
+    static func isHead(_ name: TensorName) -> Bool {
         heads.contains { head in
             name.string == head || name.string.hasSuffix("." + head)
         }

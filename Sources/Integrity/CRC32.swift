@@ -8,6 +8,12 @@ internal import TensorCore
 public enum CRC32 {
     private static let isAccelerated = cdigest_crc32_supported()
 
+    /// The checksum of bytes of which the first have the checksum `first` and the `byteCount` after them have
+    /// `second` by themselves.
+    public static func joined(_ first: UInt32, _ second: UInt32, byteCount: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: crc32_combine(UInt(first), UInt(second), Int(clamping: byteCount)))
+    }
+
     /// The checksum of `bytes` that follow bytes with the checksum `previous` (0 at the start).
     public static func update(_ previous: UInt32, with bytes: RawSpan) -> UInt32 {
         unsafe bytes.withUnsafeBytes { buffer in

@@ -99,7 +99,14 @@ public struct DigestEngine: Sendable {
 
     private func digest(_ task: Board.Task, _ board: Monitor<Board>) {
         if !task.isPlainCopy {
-            task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: task.range.lowerBound) }
+            let start = task.range.lowerBound
+            if task.hasher.fillsFields {
+                task.buffer.withMutableBytes(count: task.count) {
+                    task.hasher.update(filling: &$0, at: start)
+                }
+            } else {
+                task.buffer.withBytes(count: task.count) { task.hasher.update($0, at: start) }
+            }
             counters?.didHash(task.count)
         }
         if task.sink == nil { progress(task.count) }

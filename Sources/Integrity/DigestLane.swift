@@ -13,16 +13,19 @@ public struct DigestLane: Sendable {
     public var sink: (any ByteSink)?
     /// Whether the lane as a whole gets a digest.
     public var digestsWhole: Bool
+    /// Places where the CRC-32 of a segment stands, which the source cannot know: ascending, not overlapping.
+    public var checksumFields: [ChecksumField]
     /// Where an earlier run stopped; nil to begin at the start.
     public var resumption: LaneProgress?
 
     /// Makes a lane.
     public init(
-        source: any ByteSource, segments: [Segment] = [], sink: (any ByteSink)? = nil,
-        digestsWhole: Bool = true, resumption: LaneProgress? = nil
+        source: any ByteSource, segments: [Segment] = [], checksumFields: [ChecksumField] = [],
+        sink: (any ByteSink)? = nil, digestsWhole: Bool = true, resumption: LaneProgress? = nil
     ) {
         self.source = source
         self.segments = segments
+        self.checksumFields = checksumFields
         self.sink = sink
         self.digestsWhole = digestsWhole
         self.resumption = resumption
@@ -42,6 +45,25 @@ public struct DigestLane: Sendable {
             self.range = range
             self.algorithms = algorithms
             self.pieceByteCount = pieceByteCount
+        }
+    }
+
+    /// Four bytes, little-endian, that are the CRC-32 of a segment before them, as zip archives have them.
+    ///
+    /// Whatever the source has there is overwritten on the way, once the segment has gone by.
+    public struct ChecksumField: Sendable, Hashable {
+        /// The first byte.
+        public var offset: UInt64
+        /// The segment, by its number; it ends before the field and its CRC-32 is asked for.
+        public var segment: Int
+        /// The CRC-32 of bytes that count too and come before the segment's.
+        public var prefix: UInt32
+
+        /// Makes a field.
+        public init(offset: UInt64, segment: Int, prefix: UInt32 = 0) {
+            self.offset = offset
+            self.segment = segment
+            self.prefix = prefix
         }
     }
 

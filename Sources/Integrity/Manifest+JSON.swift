@@ -123,6 +123,7 @@ extension Manifest.Tensor {
             .init("name", .string(name.string)), .init("dtype", .string(dtype.name)),
         ]
         if let sourceDType { members.append(.init("source_dtype", .string(sourceDType.name))) }
+        if let encoding { members.append(.init("encoding", .string(encoding))) }
         members += [
             .init("shape", .array(shape.map { .integer($0) })), .init("file", .string(file)),
             .init("offset", .integer(offset)), .init("nbytes", .integer(byteCount)),
@@ -135,7 +136,8 @@ extension Manifest.Tensor {
         let shape = try reader.integers("shape")
         self.init(
             name: TensorName(try reader.string("name")), dtype: try reader.dtype("dtype"),
-            sourceDType: reader.has("source_dtype") ? try reader.dtype("source_dtype") : nil, shape: shape,
+            sourceDType: reader.has("source_dtype") ? try reader.dtype("source_dtype") : nil,
+            encoding: try reader.optionalString("encoding"), shape: shape,
             file: try reader.string("file"), offset: try reader.integer("offset"),
             byteCount: try reader.integer("nbytes"), sha256: try reader.digest("sha256"))
     }

@@ -80,7 +80,7 @@ public struct Manifest: Sendable {
         }
     }
 
-    /// A tensor with the digest of its bytes: contiguous, row-major, little-endian.
+    /// A tensor with the digest of its bytes: contiguous, row-major, little-endian, or as blocks of an encoding.
     public struct Tensor: Sendable, Equatable {
         /// The name.
         public var name: TensorName
@@ -88,6 +88,8 @@ public struct Manifest: Sendable {
         public var dtype: DType
         /// The element type in the source, where it was converted.
         public var sourceDType: DType?
+        /// The type of the blocks that the numbers are packed in, such as `Q4_K`; nil where they stand plainly.
+        public var encoding: String?
         /// The dimensions.
         public var shape: [UInt64]
         /// The file that holds it.
@@ -104,12 +106,13 @@ public struct Manifest: Sendable {
 
         /// Makes a tensor.
         public init(
-            name: TensorName, dtype: DType, sourceDType: DType?, shape: [UInt64], file: String,
-            offset: UInt64, byteCount: UInt64, sha256: SHA256Digest?
+            name: TensorName, dtype: DType, sourceDType: DType?, encoding: String? = nil, shape: [UInt64],
+            file: String, offset: UInt64, byteCount: UInt64, sha256: SHA256Digest?
         ) {
             self.name = name
             self.dtype = dtype
             self.sourceDType = sourceDType
+            self.encoding = encoding
             self.shape = shape
             self.file = file
             self.offset = offset

@@ -43,9 +43,10 @@ public struct ShardPlan: Sendable {
     ///   - split: the rule.
     ///   - storages: which tensors share bytes; see ``ShardSplit/shards(sizes:limit:storages:)``.
     ///   - base: what the names of the files begin with.
+    ///   - fileExtension: what they end with.
     public init(
         sizes: [UInt64], limit: UInt64, split: ShardSplit = .hub, storages: [Int?] = [],
-        base: String = "model"
+        base: String = "model", fileExtension: String = "safetensors"
     ) {
         let parts = split.shards(sizes: sizes, limit: limit, storages: storages)
         var isCounted: Set<Int> = []
@@ -55,11 +56,13 @@ public struct ShardPlan: Sendable {
         }
         shards = parts.enumerated().map { number, tensors in
             Shard(
-                fileName: Self.fileName(base: base, number: number + 1, count: parts.count), tensors: tensors,
+                fileName: Self.fileName(
+                    base: base, number: number + 1, count: parts.count, fileExtension: fileExtension),
+                tensors: tensors,
                 byteCount: tensors.reduce(0) { counts($1) ? saturatingSum($0, sizes[$1]) : $0 })
         }
         totalSize = shards.reduce(0) { saturatingSum($0, $1.byteCount) }
-        indexFileName = base + ".safetensors.index.json"
+        indexFileName = "\(base).\(fileExtension).index.json"
     }
 
     /// The name of a file: `model-00001-of-00003.safetensors`, or `model.safetensors` where there is only one.
@@ -68,13 +71,16 @@ public struct ShardPlan: Sendable {
     ///   - base: what the name begins with.
     ///   - number: the number of the file, from 1.
     ///   - count: the number of files.
-    public static func fileName(base: String, number: Int, count: Int) -> String {
-        guard count > 1 else { return base + ".safetensors" }
+    ///   - fileExtension: what the name ends with.
+    public static func fileName(
+        base: String, number: Int, count: Int, fileExtension: String = "safetensors"
+    ) -> String {
+        guard count > 1 else { return "\(base).\(fileExtension)" }
         func padded(_ number: Int) -> String {
             let digits = String(number)
             return String(repeating: "0", count: max(0, 5 - digits.utf8.count)) + digits
         }
-        return "\(base)-\(padded(number))-of-\(padded(count)).safetensors"
+        return "\(base)-\(padded(number))-of-\(padded(count)).\(fileExtension)"
     }
 
     /// The index of the files, or nil where there is only one, which needs none.

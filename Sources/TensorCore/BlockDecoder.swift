@@ -50,7 +50,7 @@ internal import CKernels
 
 extension BlockFormat {
     /// The name of the format in `CKernels`.
-    fileprivate var kernel: ckernels_block_format {
+    var kernel: ckernels_block_format {
         switch self {
         case .q1_0: ckernels_q1_0
         case .q4_0: ckernels_q4_0

@@ -10,6 +10,8 @@ public struct IOError: Error, Sendable, Equatable {
         case notRegularFile
         /// The source ended before the bytes that were asked for.
         case unexpectedEnd
+        /// The bytes are there but are not what they should be: a compressed stream that breaks off, a wrong checksum.
+        case damaged
         /// The source was changed while it was being read.
         case changedWhileReading
         /// The bytes that a transform needs cannot be produced.
@@ -72,6 +74,7 @@ extension IOError: CustomStringConvertible {
             return "\(place) ended early: \(detail.isEmpty ? "it was truncated" : detail)"
         case .changedWhileReading:
             return "\(place) was changed while it was being read: run again when nothing writes to it"
+        case .damaged: return "\(place) is damaged: \(detail)"
         case .unreadable, .transient: return "cannot \(operation) \(place): \(detail)"
         case .cancelled: return "cancelled"
         }

@@ -1,13 +1,13 @@
 internal import CKernels
 
-/// The processor's instructions that the loops of ``ElementCast`` use.
+/// The processor's instructions that the loops of ``ElementCast`` and ``LowRank`` use.
 ///
 /// The best that the processor has are chosen when the program runs. All levels give the same bits; they can be
 /// named so that tests and measurements can compare them.
 public enum KernelLevel: Sendable, CaseIterable {
     /// What every processor of the architecture has: SSE2 on x86-64, NEON on arm64.
     case portable
-    /// AVX2 and F16C.
+    /// AVX2, F16C and FMA.
     case avx2
     /// AVX-512 F, BW, DQ and VL.
     case avx512

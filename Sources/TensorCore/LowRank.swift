@@ -1,7 +1,10 @@
+internal import CKernels
+
 /// Arithmetic of low-rank updates, in `Float`.
 ///
-/// A product is summed in ascending order of the inner dimension, from zero, each product and each sum rounded on
-/// its own (no fused multiplication). So an element is the same whatever the blocks in which it is computed.
+/// A product is summed in ascending order of the inner dimension, from zero, each term added by a fused
+/// multiplication, which rounds once. So an element is the same whatever the blocks in which it is computed, and
+/// the same as in torch on a processor (its BLAS sums ranks up to some hundreds in this way).
 public enum LowRank {
     /// Columns that lie together in a packed matrix.
     public static var panelWidth: Int { 8 }
@@ -47,93 +50,61 @@ public enum LowRank {
 
     /// Adds a part of the product of `left` (rows of `depth` values) and a packed matrix of `depth` rows to `sums`.
     public static func accumulate(
-        _ left: Span<Float>, _ panels: Span<Float>, depth: Int, part: Part,
+        _ left: Span<Float>, _ panels: Span<Float>, depth: Int, part: Part, level: KernelLevel = .best,
         to sums: inout MutableSpan<Float>
     ) {
-        precondition(left.count >= part.rows.upperBound * depth)
+        precondition(left.count >= part.rows.upperBound * depth && part.rows.lowerBound >= 0)
         precondition(panels.count >= packedCount(depth: depth, columns: part.columns.upperBound))
-        guard !part.columns.isEmpty, depth > 0 else { return }
+        precondition(level.isAvailable)
+        guard !part.columns.isEmpty, !part.rows.isEmpty, depth > 0 else { return }
+        let rows = left.extracting(part.rows.lowerBound * depth..<part.rows.upperBound * depth)
         let first = part.columns.lowerBound / panelWidth * panelWidth
         for column in stride(from: first, to: part.columns.upperBound, by: panelWidth) {
+            let panel = panels.extracting(column * depth..<(column + panelWidth) * depth)
             let lanes =
                 max(0, part.columns.lowerBound - column)..<min(panelWidth, part.columns.upperBound - column)
-            var row = part.rows.lowerBound
-            while row + 4 <= part.rows.upperBound {
-                quad(left, row, panels, column, depth, part, lanes, &sums)
-                row += 4
+            let place = part.origin + part.rows.lowerBound * part.rowStride + column
+            if lanes.count == panelWidth {
+                let end = place + (part.rows.count - 1) * part.rowStride + panelWidth
+                var target = sums._mutatingExtracting(place..<end)
+                add(rows, panel, depth, part.rows.count, &target, part.rowStride, level)
+            } else {
+                addLanes(lanes, rows, panel, depth, part.rows.count, to: &sums, place, part.rowStride, level)
             }
-            while row < part.rows.upperBound {
-                single(left, row, panels, column, depth, part, lanes, &sums)
-                row += 1
+        }
+    }
+
+    /// Adds the products of rows with some lanes of a panel.
+    private static func addLanes(
+        _ lanes: Range<Int>, _ rows: Span<Float>, _ panel: Span<Float>, _ depth: Int, _ rowCount: Int,
+        to sums: inout MutableSpan<Float>, _ place: Int, _ rowStride: Int, _ level: KernelLevel
+    ) {
+        var scratch = [Float](repeating: 0, count: panelWidth)
+        for row in 0..<rowCount {
+            for lane in lanes { scratch[lane] = sums[place + row * rowStride + lane] }
+            var target = scratch.mutableSpan
+            add(
+                rows.extracting(row * depth..<(row + 1) * depth), panel, depth, 1, &target, panelWidth, level)
+            for lane in lanes { sums[place + row * rowStride + lane] = scratch[lane] }
+        }
+    }
+
+    @inline(__always)
+    private static func add(
+        _ rows: Span<Float>, _ panel: Span<Float>, _ depth: Int, _ rowCount: Int,
+        _ sums: inout MutableSpan<Float>, _ rowStride: Int, _ level: KernelLevel
+    ) {
+        precondition(rows.count == rowCount * depth && panel.count == panelWidth * depth)
+        precondition(rowStride >= 0 && sums.count >= (rowCount - 1) * rowStride + panelWidth)
+        // Sound: the loop reads and writes just what was checked.
+        unsafe sums.withUnsafeMutableBufferPointer { sums in
+            unsafe rows.withUnsafeBufferPointer { rows in
+                unsafe panel.withUnsafeBufferPointer { panel in
+                    unsafe ckernels_add_product(
+                        rows.baseAddress, panel.baseAddress, depth, rowCount, sums.baseAddress, rowStride,
+                        level.level)
+                }
             }
-        }
-    }
-
-    @inline(__always)
-    private static func panelRow(_ panels: RawSpan, _ index: Int) -> SIMD8<Float> {
-        // Bounds are checked by the span; any bits are a value.
-        unsafe panels.unsafeLoadUnaligned(fromByteOffset: index * 4, as: SIMD8<Float>.self)
-    }
-
-    /// Four rows of one panel.
-    @inline(__always)
-    private static func quad(
-        _ left: Span<Float>, _ row: Int, _ panels: Span<Float>, _ column: Int, _ depth: Int, _ part: Part,
-        _ lanes: Range<Int>, _ sums: inout MutableSpan<Float>
-    ) {
-        let place = part.origin + row * part.rowStride + column
-        var sum0 = load(sums, place, lanes)
-        var sum1 = load(sums, place + part.rowStride, lanes)
-        var sum2 = load(sums, place + 2 * part.rowStride, lanes)
-        var sum3 = load(sums, place + 3 * part.rowStride, lanes)
-        let rows = left.extracting(row * depth..<(row + 4) * depth)
-        let panel = panels.bytesView.extracting(column * depth * 4..<(column + panelWidth) * depth * 4)
-        for index in 0..<depth {
-            let right = panelRow(panel, index * panelWidth)
-            sum0 += right * rows[index]
-            sum1 += right * rows[depth + index]
-            sum2 += right * rows[2 * depth + index]
-            sum3 += right * rows[3 * depth + index]
-        }
-        store(sum0, &sums, place, lanes)
-        store(sum1, &sums, place + part.rowStride, lanes)
-        store(sum2, &sums, place + 2 * part.rowStride, lanes)
-        store(sum3, &sums, place + 3 * part.rowStride, lanes)
-    }
-
-    @inline(__always)
-    private static func single(
-        _ left: Span<Float>, _ row: Int, _ panels: Span<Float>, _ column: Int, _ depth: Int, _ part: Part,
-        _ lanes: Range<Int>, _ sums: inout MutableSpan<Float>
-    ) {
-        let place = part.origin + row * part.rowStride + column
-        var sum = load(sums, place, lanes)
-        let panel = panels.bytesView.extracting(column * depth * 4..<(column + panelWidth) * depth * 4)
-        for index in 0..<depth { sum += panelRow(panel, index * panelWidth) * left[row * depth + index] }
-        store(sum, &sums, place, lanes)
-    }
-
-    @inline(__always)
-    private static func load(_ sums: borrowing MutableSpan<Float>, _ place: Int, _ lanes: Range<Int>)
-        -> SIMD8<Float>
-    {
-        var result = SIMD8<Float>()
-        if lanes.count == panelWidth {
-            for lane in 0..<panelWidth { result[lane] = sums[place + lane] }
-        } else {
-            for lane in lanes { result[lane] = sums[place + lane] }
-        }
-        return result
-    }
-
-    @inline(__always)
-    private static func store(
-        _ value: SIMD8<Float>, _ sums: inout MutableSpan<Float>, _ place: Int, _ lanes: Range<Int>
-    ) {
-        if lanes.count == panelWidth {
-            for lane in 0..<panelWidth { sums[place + lane] = value[lane] }
-        } else {
-            for lane in lanes { sums[place + lane] = value[lane] }
         }
     }
 }

@@ -46,7 +46,8 @@ enum Fixtures {
     /// The result of reading bytes as a file of this name.
     static func read(_ bytes: [UInt8], root: String? = nil) throws(CheckpointError) -> Checkpoint {
         try PyTorchReader.read(
-            MemorySource(name: "memory", contents: bytes), displayName: "memory", root: root)
+            MemorySource(name: "memory", contents: bytes), displayName: "memory",
+            options: ReadOptions(root: root))
     }
 }
 

@@ -103,4 +103,33 @@ import Testing
         let source = MemorySource(name: "checkpoint_17", contents: bytes)
         #expect(try FormatRegistry.open(source: source, name: "checkpoint_17").checkpoint.format == "flax")
     }
+
+    @Test func `an item of a step is chosen by the root`() throws {
+        let checkpoint = try Self.read("orbax/items", options: ReadOptions(root: "opt_state.mu.dense"))
+        #expect(checkpoint.tensors.map(\.name.string).sorted() == ["bias", "kernel"])
+        #expect(checkpoint.files.allSatisfy { $0.path.hasPrefix("opt_state/") })
+    }
+
+    @Test func `what Orbax keeps beside the arrays is no part of the model`() throws {
+        let model = try FormatRegistry.open(path: Self.directory + "/orbax/wide_zarr")
+        #expect(model.sideFiles.isEmpty)
+        #expect(try #require(model.directory).left.isEmpty)
+        #expect(!model.checkpoint.files.contains { $0.path == "opt_state.0.mu.a/0.0" })
+    }
+
+    @Test func `a chunk that was lost is the fill value with a warning`() throws {
+        let directory = Self.directory + "/orbax/wide_zarr/"
+        var files: [(path: String, source: any ByteSource)] = []
+        for name in ["_METADATA", "_strings.json"] + (try FileSystem.names(in: directory)).flatMap({ name in
+            ((try? FileSystem.names(in: directory + name)) ?? []).map { name + "/" + $0 }
+        }) where name != "params.a/1.0" {
+            files.append((name, try InputFile(path: directory + name)))
+        }
+        let checkpoint = try OrbaxFormat.read(files, name: "memory")
+        #expect(checkpoint.warnings.map(\.code) == ["chunk-missing"])
+        let tensor = try #require(checkpoint.tensors.first { $0.name == "params.a" })
+        let bytes = try tensor.source.contents(width: 4)
+        #expect(bytes[(3 * 8) * 4..<(3 * 8 + 4) * 4].allSatisfy { $0 == 0 })
+        #expect(bytes[(3 * 8 + 4) * 4..<(3 * 8 + 8) * 4].contains { $0 != 0 })
+    }
 }

@@ -132,9 +132,8 @@ import Testing
         for position in stride(from: 0, to: rows * columns, by: 61) {
             var sum: Float = 0
             for index in 0..<rank {
-                let product =
-                    left[position / columns * rank + index] * right[index * columns + position % columns]
-                sum += product
+                sum.addProduct(
+                    left[position / columns * rank + index], right[index * columns + position % columns])
             }
             let update = 0.7 * sum
             let expected = (values[position] + update).bitPattern

@@ -138,9 +138,8 @@ struct PlainTensor {
         let values = base.values.enumerated().map { position, value -> Float in
             var sum: Float = 0
             for index in 0..<rank {
-                let product =
-                    left[position / columns * rank + index] * right[index * columns + position % columns]
-                sum += product
+                sum.addProduct(
+                    left[position / columns * rank + index], right[index * columns + position % columns])
             }
             let update = scale * sum
             return value + update

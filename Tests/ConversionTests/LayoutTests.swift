@@ -44,7 +44,7 @@ struct LayoutTests {
                 (UInt64(whole.count), .extent(Extent(source: source, offset: 1, byteCount: UInt64(size)))))
             whole += contents
         }
-        let content = ShardContent(name: "f", header: header, tensors: tensors)
+        let content = ShardContent(name: "f", frames: [.init(offset: 0, bytes: header)], tensors: tensors)
         #expect(content.byteCount == UInt64(whole.count))
         var result: [UInt8] = []
         while result.count < whole.count {

@@ -20,6 +20,8 @@ public enum Corpus {
         case .pickle: return try pickles(root)
         case .pattern: return patterns.map { Array($0.utf8) }
         case .pipeline: return pipelines.map { Array($0.utf8) }
+        case .msgpack: return try flaxFiles(root)
+        case .ocdbt: return try orbaxParts(root)
         case .gguf: return try files(root, "gguf", suffix: ".gguf")
         case .sentencepiece: return try files(root, "sentencepiece", suffix: ".model")
         }

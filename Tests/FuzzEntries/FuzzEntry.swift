@@ -12,7 +12,7 @@ internal import TensorCore
 ///
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
-    case header, json, index, pytorch, pickle, pattern, pipeline, gguf, sentencepiece
+    case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt, gguf, sentencepiece
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -24,6 +24,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pattern: Self.readPatterns(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
+        case .msgpack: Self.readMsgpack(bytes)
+        case .ocdbt: Self.readOrbax(bytes)
         case .gguf: Self.readGGUF(bytes)
         case .sentencepiece: Self.readVocabulary(bytes)
         }
@@ -85,47 +87,11 @@ extension FuzzEntry {
     private static func readCheckpoint(_ bytes: [UInt8]) {
         let source = MemorySource(name: "fuzz", contents: bytes)
         guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
-        read(checkpoint)
+        readEnds(of: checkpoint)
     }
 
-    /// A file that is accepted has a header that is written and read as the same, and can be read as a checkpoint.
-    private static func readGGUF(_ bytes: [UInt8]) {
-        let source = MemorySource(name: "fuzz.gguf", contents: bytes)
-        if let header = try? GGUFHeader(reading: source, file: "fuzz") {
-            let tensors = header.tensors.map { ($0.name, $0.shape, $0.type) }
-            guard let again = try? GGUFHeader(pairs: header.pairs, tensors: tensors, file: "fuzz") else {
-                preconditionFailure("what was read cannot be written")
-            }
-            precondition(again.tensors == header.tensors, "the tensors stand elsewhere")
-        }
-        var options = ReadOptions()
-        for skips in [false, true] {
-            options.skipsUnsupported = skips
-            guard let model = try? FormatRegistry.open(source: source, name: "fuzz.gguf", options: options)
-            else { continue }
-            read(model.checkpoint)
-            for item in model.checkpoint.embedded {
-                let count = Int(item.source.byteCount)
-                _ = try? item.source.bytes(at: 0, count: count)
-            }
-        }
-    }
-
-    /// The bytes as a `tokenizer.model`.
-    private static func readVocabulary(_ bytes: [UInt8]) {
-        let config = """
-            {"model_type": "llama", "vocab_size": 300, "num_hidden_layers": 1, "max_position_embeddings": 64,
-            "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "rms_norm_eps": 1e-6}
-            """
-        guard let config = try? JSONValue(parsing: Array(config.utf8)) else { return }
-        let metadata = try? GGUFMetadata(config: config, name: nil) { $0 == "tokenizer.model" ? bytes : nil }
-        guard let metadata else { return }
-        precondition(
-            (try? GGUFHeader(pairs: metadata.pairs, tensors: [], file: "fuzz")) != nil, "a key is there twice"
-        )
-    }
-
-    private static func read(_ checkpoint: Checkpoint) {
+    /// Reads the first and the last elements of all tensors.
+    static func readEnds(of checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
         for tensor in checkpoint.tensors where tensor.byteCount > 0 {
             let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))

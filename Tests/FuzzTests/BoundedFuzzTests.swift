@@ -43,6 +43,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }
 
+    @Test func `Flax files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.msgpack, count: 20_000) }
+    }
+
+    @Test func `Orbax databases and arrays`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.ocdbt, count: 10_000) }
+    }
+
     @Test(arguments: FuzzEntry.allCases)
     func `there are files to start from`(_ entry: FuzzEntry) throws {
         #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)

@@ -39,8 +39,10 @@ def update(node):
     a = evaluate(node["a"]).astype(np.float32)
     base = evaluate(node["of"]).astype(np.float32)
     total = np.zeros(base.shape, np.float32)
+    # Fused: a longdouble holds the product of two floats and takes a sum far more exactly than it is rounded to.
+    wide_a, wide_b = a.astype(np.longdouble), b.astype(np.longdouble)
     for k in range(a.shape[0]):
-        total = total + b[:, k : k + 1] * a[k : k + 1, :]
+        total = (total + wide_b[:, k : k + 1] * wide_a[k : k + 1, :]).astype(np.float32)
     scale = np.array([node["scale"]], np.uint32).view(np.float32)[0]
     return cast(base + scale * total, node["dtype"])
 

@@ -96,12 +96,15 @@ import Testing
         for row in 0..<rows {
             for column in 0..<columns {
                 for index in 0..<depth {
-                    let product = left[row * depth + index] * right[index * columns + column]
-                    expected[row * columns + column] += product
+                    expected[row * columns + column].addProduct(
+                        left[row * depth + index], right[index * columns + column])
                 }
             }
         }
-        for (split, cut) in [(0, 0), (1, 3), (4, 8), (7, 13), (11, 29)] {
+        let cuts = [(0, 0), (1, 3), (4, 8), (7, 13), (11, 29)]
+        for (level, (split, cut)) in KernelLevel.allCases.filter(\.isAvailable).flatMap({ level in
+            cuts.map { (level, $0) }
+        }) {
             var sums = [Float](repeating: 0, count: rows * columns)
             for rowRange in [0..<split, split..<rows] {
                 for columnRange in [0..<cut, cut..<columns] {
@@ -109,10 +112,10 @@ import Testing
                     LowRank.accumulate(
                         left.span, panels.span, depth: depth,
                         part: .init(rows: rowRange, columns: columnRange, origin: 0, rowStride: columns),
-                        to: &span)
+                        level: level, to: &span)
                 }
             }
-            #expect(sums == expected, "\(split) \(cut)")
+            #expect(sums == expected, "\(level) \(split) \(cut)")
         }
     }
 

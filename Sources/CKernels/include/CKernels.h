@@ -1,4 +1,4 @@
-// Conversion of floating formats to F32 and from it, in loops that are compiled once for each level of the
+// Conversion of floating formats to F32 and from it, and products of matrices, in loops that are compiled once for each level of the
 // processor's instructions. All levels give the same bits.
 #ifndef ARTIFACT_CKERNELS_H
 #define ARTIFACT_CKERNELS_H
@@ -26,7 +26,7 @@ typedef enum {
 typedef enum {
   /// Those that every processor of the architecture has.
   ckernels_portable,
-  /// AVX2 and F16C.
+  /// AVX2, F16C and FMA.
   ckernels_avx2,
   /// AVX-512 F, BW, DQ and VL.
   ckernels_avx512,
@@ -72,5 +72,13 @@ typedef enum {
 
 /// The loop that makes F32 of blocks; its `count` is one of blocks. All levels give the same bits.
 ckernels_loop ckernels_decode_blocks(ckernels_block_format format, ckernels_level level);
+/// Adds to `rows` rows of eight sums, `stride` floats apart, the products of rows of `depth` floats with a matrix of
+/// `depth` rows of eight: in ascending order of the inner dimension, each product added without rounding it first.
+void ckernels_add_product(const float *left, const float *panel, size_t depth, size_t rows, float *sums,
+                          size_t stride, ckernels_level level);
+
+/// The loop that makes blocks of F32, or null where there is none; its `count` is one of blocks. All levels give the
+/// same bits.
+ckernels_loop ckernels_encode_blocks(ckernels_block_format format, ckernels_level level);
 
 #endif

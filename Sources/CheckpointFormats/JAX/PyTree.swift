@@ -9,6 +9,8 @@ struct PyTree {
         case container
         case tensor(TensorExpression)
         case value(JSONValue)
+        /// A plain number that is stored as a tensor without dimensions.
+        case number(TensorExpression)
         /// Something that is no tensor and no plain value, in words.
         case left(String)
         /// A tensor that cannot be represented, with the error for that.

@@ -23,7 +23,7 @@ struct PyTreeSelection {
     private var nameByteCount = 0
 
     /// Keys under which trainers keep the weights.
-    static let weightKeys: Set<String> = ["params", "target", "model_params", "variables"]
+    static let weightKeys: Set<String> = ["params", "model_params", "variables", "target"]
     /// Keys under which trainers keep a moving average of the weights.
     static let averageKeys: Set<String> = ["ema_params", "params_ema", "ema", "ema_state", "average_params"]
     /// Keys under which trainers keep their own state, wherever they stand.
@@ -78,7 +78,11 @@ extension PyTreeSelection {
         }
         for child in children {
             let name = key(child)
-            if Self.trainingKeys.contains(name) || hasWeights && Self.companionKeys.contains(name) {
+            // T5X keeps the weights as the optimizer's target, beside its state.
+            let isOptimizerState = name == "state" && children.contains { key($0) == "target" }
+            if Self.trainingKeys.contains(name) || hasWeights && Self.companionKeys.contains(name)
+                || hasWeights && isOptimizerState
+            {
                 try leaveTraining(child)
             } else if hasWeights, Self.averageKeys.contains(name), counts[child] > 0 {
                 skip(child, "another copy of the weights")
@@ -93,7 +97,9 @@ extension PyTreeSelection {
     /// Whether a child is what a trainer keeps in turn: the weights and its own state side by side.
     private func isState(_ place: Int) -> Bool {
         let keys = tree.children(of: place).map(key)
-        return keys.contains(where: Self.weightKeys.contains) && keys.contains(where: Self.trainingKeys.contains)
+        let isTarget = keys.contains("target") && keys.contains("state")
+        return isTarget || keys.contains(where: Self.weightKeys.contains)
+            && keys.contains(where: Self.trainingKeys.contains)
     }
 
     /// A step or the like that stands at the top without weights of a known name beside it.
@@ -107,7 +113,7 @@ extension PyTreeSelection {
     /// Numbers are values; anything else of the trainer's is listed.
     private mutating func leaveTraining(_ place: Int) throws(CheckpointError) {
         switch tree.nodes[place].content {
-        case .value, .left: try take(place, isStateLevel: true)
+        case .value, .number, .left: try take(place, isStateLevel: true)
         case .tensor(let tensor) where tensor.shape.isEmpty: try take(place, isStateLevel: true)
         case .tensor, .unsupported, .container: skip(place, "training state")
         }
@@ -122,7 +128,8 @@ extension PyTreeSelection {
             switch tree.nodes[place].content {
             case .container: pending += tree.children(of: place).reversed()
             case .tensor(let tensor) where place == top && isStateLevel && tensor.shape.isEmpty:
-                do { add(try tensor.scalar(), at: place) } catch { throw CheckpointError(error) }
+                try addNumber(tensor, at: place)
+            case .number(let tensor): try addNumber(tensor, at: place)
             case .tensor(let tensor): try add(tensor, at: place)
             case .value(let value): add(value, at: place)
             case .left(let reason): skip(place, reason)
@@ -148,6 +155,10 @@ extension PyTreeSelection {
                 file: tree.file, tensor: TensorName(utf8: name))
         }
         tensors.append(TensorRecord(name: TensorName(utf8: name), tensor))
+    }
+
+    private mutating func addNumber(_ tensor: TensorExpression, at place: Int) throws(CheckpointError) {
+        do { add(try tensor.scalar(), at: place) } catch { throw CheckpointError(error) }
     }
 
     private mutating func add(_ value: JSONValue, at place: Int) {

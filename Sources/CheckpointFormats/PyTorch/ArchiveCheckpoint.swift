@@ -4,14 +4,17 @@ internal import TensorCore
 
 /// A zip archive of PyTorch: one folder with `data.pkl` and a member for each storage under `data/`.
 struct ArchiveCheckpoint {
-    private let archive: ZipArchive
-    private let folder: String
-    private let displayName: String
-    private let limits = PickleLimits()
+    let archive: ZipArchive
+    let folder: String
+    let displayName: String
+    let limits = PickleLimits()
 
-    init(_ source: any ByteSource, displayName: String) throws(CheckpointError) {
+    /// Reads the directory of an archive that is a file, or a part of one.
+    init(
+        _ source: any ByteSource, range: Range<UInt64>? = nil, displayName: String
+    ) throws(CheckpointError) {
         do {
-            archive = try ZipArchive(reading: source)
+            archive = try ZipArchive(reading: source, range: range)
         } catch {
             throw CheckpointError(error, file: displayName)
         }
@@ -40,7 +43,7 @@ struct ArchiveCheckpoint {
         return String(decoding: folder, as: UTF8.self)
     }
 
-    func read(root: String?) throws(CheckpointError) -> Checkpoint {
+    func read(_ options: ReadOptions) throws(CheckpointError) -> Checkpoint {
         try checkVersion()
         guard let pickle = archive.entry(named: folder + "data.pkl") else {
             throw CheckpointError(
@@ -48,12 +51,14 @@ struct ArchiveCheckpoint {
         }
         let bytes = try contents(of: pickle, limit: limits.byteCount)
         var globals = PickleGlobals.weights
+        globals.allowsOpaque = options.allowsOpaque
         globals.allowsTorchScript = archive.entry(named: folder + "constants.pkl") != nil
         var machine = PickleMachine(bytes, file: displayName, member: pickle.text, globals: globals)
         let top = try machine.run()
-        var warnings = try trailingPickles(bytes, after: machine.position, member: pickle.text)
-        let (storages, checksums, lacksChecksum) = try storageTable()
-        if lacksChecksum || pickle.lacksChecksum {
+        var warnings = try trailingPickles(
+            bytes, after: machine.position, member: pickle.text, globals: globals)
+        let storages = try storageTable()
+        if archive.entries.contains(where: { isStorage($0) && $0.lacksChecksum }) || pickle.lacksChecksum {
             warnings.append(
                 CheckpointWarning(
                     "crc-absent",
@@ -62,20 +67,21 @@ struct ArchiveCheckpoint {
         }
         let state = PickledState(
             heap: machine.heap, top: top, storages: storages, opensRecords: globals.allowsTorchScript)
-        var checkpoint = try state.checkpoint(root: root, displayName: displayName, member: pickle.text)
-        checkpoint.files[0].checksums = checksums
+        var checkpoint = try state.checkpoint(options, displayName: displayName, member: pickle.text)
+        addChecksums(to: &checkpoint.files[0])
         checkpoint.warnings += warnings
         return checkpoint
     }
 
     /// Bytes after the first pickle are never loaded; what they ask for is looked at all the same.
     private func trailingPickles(
-        _ bytes: [UInt8], after position: Int, member: String
+        _ bytes: [UInt8], after position: Int, member: String, globals: PickleGlobals
     ) throws(CheckpointError) -> [CheckpointWarning] {
         guard position < bytes.count else { return [] }
         var position = position
         while position < bytes.count {
-            var machine = PickleMachine(bytes, at: position, file: displayName, member: member)
+            var machine = PickleMachine(
+                bytes, at: position, file: displayName, member: member, globals: globals)
             do {
                 _ = try machine.run()
             } catch {
@@ -91,29 +97,64 @@ struct ArchiveCheckpoint {
         ]
     }
 
-    /// The storages, and the checksums of their members in order of place.
-    private func storageTable() throws(CheckpointError) -> (StorageTable, [RangeChecksum], Bool) {
+    func isStorage(_ entry: ZipEntry) -> Bool { entry.name.starts(with: (folder + "data/").utf8) }
+
+    /// The storages by key.
+    func storageTable() throws(CheckpointError) -> StorageTable {
         var table = StorageTable(source: archive.source)
         table.isBigEndian = try isBigEndian()
-        var checksums: [RangeChecksum] = []
-        var lacksChecksum = false
-        let prefix = Array((folder + "data/").utf8)
-        for entry in archive.entries where entry.name.starts(with: prefix) {
-            let isDeflated = entry.method == .deflated
-            table.items[ByteKey(Array(entry.name.dropFirst(prefix.count)))] = StorageTable.Item(
-                range: entry.dataRange, member: entry.text, isDeflated: isDeflated)
-            if entry.lacksChecksum {
-                lacksChecksum = true
-            } else if entry.byteCount > 0, !isDeflated {
-                checksums.append(
-                    RangeChecksum(range: entry.dataRange, crc32: entry.crc32, label: entry.text))
-            }
+        let prefixCount = folder.utf8.count + 5
+        for entry in archive.entries where isStorage(entry) {
+            try checkRatio(of: entry)
+            let source = entry.method == .deflated ? inflated(entry, checked: true) : archive.source
+            let offset = entry.method == .deflated ? 0 : entry.dataOffset
+            table.items[ByteKey(Array(entry.name.dropFirst(prefixCount)))] = StorageTable.Item(
+                extent: Extent(source: source, offset: offset, byteCount: entry.byteCount), member: entry.text
+            )
         }
-        checksums.sort { $0.range.lowerBound < $1.range.lowerBound }
-        return (table, checksums, lacksChecksum)
+        return table
     }
 
-    private func checkVersion() throws(CheckpointError) {
+    /// The data of a deflated member.
+    ///
+    /// - Parameter checked: whether reading it to its end fails where the CRC-32 is not the stated one.
+    private func inflated(_ entry: ZipEntry, checked: Bool) -> DecompressedSource {
+        DecompressedSource(
+            name: archive.source.name + ": " + entry.text, of: archive.source, range: entry.dataRange,
+            compression: .deflate, byteCount: entry.byteCount,
+            crc32: checked && !entry.lacksChecksum ? entry.crc32 : nil)
+    }
+
+    /// Refuses members that claim to hold far more than any numbers are compressed to.
+    private func checkRatio(of entry: ZipEntry) throws(CheckpointError) {
+        guard entry.method == .deflated else { return }
+        let (most, overflow) = entry.compressedByteCount.multipliedReportingOverflow(by: 128)
+        guard overflow || entry.byteCount <= most.addingClamped(64 << 20) else {
+            throw CheckpointError(
+                .malformed, "inflation-limit",
+                "\(entry.compressedByteCount) compressed bytes claim to hold \(entry.byteCount)",
+                file: displayName, member: entry.text, offset: entry.headerOffset)
+        }
+    }
+
+    /// The checksums of the storages, in order of place.
+    func addChecksums(to file: inout SourceFile) {
+        for entry in archive.entries where isStorage(entry) && entry.byteCount > 0 && !entry.lacksChecksum {
+            let isStored = entry.method == .stored
+            let range = isStored ? entry.dataRange : 0..<entry.byteCount
+            let checksum = RangeChecksum(range: range, crc32: entry.crc32, label: entry.text)
+            if isStored {
+                file.checksums.append(checksum)
+            } else {
+                let source = inflated(entry, checked: false)
+                file.members.append(
+                    SourceFile(path: file.path + ": " + entry.text, source: source, checksums: [checksum]))
+            }
+        }
+        file.checksums.sort { $0.range.lowerBound < $1.range.lowerBound }
+    }
+
+    func checkVersion() throws(CheckpointError) {
         guard let text = try smallText("version") else { return }
         guard let version = Int(text), 1...10 ~= version else {
             throw CheckpointError(
@@ -141,7 +182,7 @@ struct ArchiveCheckpoint {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
+    func contents(of entry: ZipEntry, limit: Int) throws(CheckpointError) -> [UInt8] {
         do {
             return try archive.contents(of: entry, limit: limit)
         } catch {
@@ -161,5 +202,13 @@ extension CheckpointError {
             case .io: .io
             }
         self.init(kind, error.code, error.message, file: file, member: error.member, offset: error.offset)
+    }
+}
+
+extension UInt64 {
+    /// The sum, or the largest number where it is beyond that.
+    func addingClamped(_ other: UInt64) -> UInt64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
     }
 }

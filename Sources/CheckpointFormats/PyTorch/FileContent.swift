@@ -4,16 +4,24 @@ enum FileContent: Equatable {
     case zip
     /// The pickles that PyTorch wrote before.
     case legacyPyTorch
+    /// The tar archive that PyTorch 0.1 wrote.
+    case tar
     /// Some other pickle.
     case pickle
     /// Something that has nothing to do with PyTorch, in words.
     case other(String)
     case unknown
 
-    /// The pickled magic number that old PyTorch files begin with.
-    static let legacyMagic: [UInt8] = [
-        0x80, 2, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
-    ]
+    /// The bytes of the pickled magic number that old PyTorch files begin with, in any protocol; nil for other files.
+    static func legacyMagicByteCount(_ bytes: [UInt8]) -> Int? {
+        guard bytes.count >= 2, bytes[0] == 0x80, 2...5 ~= bytes[1] else { return nil }
+        // From protocol 4 on there may be a frame around it.
+        let start = bytes.count > 2 && bytes[2] == 0x95 ? 11 : 2
+        let magic: [UInt8] = [
+            0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
+        ]
+        return bytes.dropFirst(start).starts(with: magic) ? start + magic.count : nil
+    }
 
     private static let signatures: [(bytes: [UInt8], description: String)] = [
         ([0x1F, 0x8B], "a gzip file: decompress it first"),
@@ -36,12 +44,12 @@ enum FileContent: Equatable {
     init(_ bytes: [UInt8]) {
         if bytes.starts(with: [0x50, 0x4B, 3, 4]) || bytes.starts(with: [0x50, 0x4B, 5, 6]) {
             self = .zip
-        } else if bytes.starts(with: Self.legacyMagic) {
+        } else if Self.legacyMagicByteCount(bytes) != nil {
             self = .legacyPyTorch
         } else if let known = Self.signatures.first(where: { bytes.starts(with: $0.bytes) }) {
             self = .other(known.description)
         } else if bytes.count >= 262, bytes[257..<262].elementsEqual("ustar".utf8) {
-            self = .other("a tar archive (as PyTorch 0.1 wrote): unpack it first")
+            self = .tar
         } else if bytes.count >= 9, bytes[8] == 0x7B, bytes[3...7].allSatisfy({ $0 == 0 }) {
             self = .other("a SafeTensors file: rename it to .safetensors")
         } else if bytes.count >= 2, bytes[0] == 0x80, bytes[1] <= 5 {
@@ -53,7 +61,15 @@ enum FileContent: Equatable {
 
     /// Whether PyTorch, and nobody else, writes files that begin so.
     static func isPyTorch(_ bytes: [UInt8]) -> Bool {
-        bytes.starts(with: legacyMagic) || firstMember(of: bytes).map(isPyTorchMember) == true
+        legacyMagicByteCount(bytes) != nil || isLegacyTar(bytes)
+            || firstMember(of: bytes).map(isPyTorchMember) == true
+    }
+
+    /// Whether a tar archive begins with a member that PyTorch 0.1 wrote.
+    private static func isLegacyTar(_ bytes: [UInt8]) -> Bool {
+        guard bytes.count >= 262, bytes[257..<262].elementsEqual("ustar".utf8) else { return false }
+        let name = bytes[..<100].prefix { $0 != 0 }
+        return ["sys_info", "pickle", "tensors", "storages"].contains { name.elementsEqual($0.utf8) }
     }
 
     /// The name in the header that a zip archive begins with.

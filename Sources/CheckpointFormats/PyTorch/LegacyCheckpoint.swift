@@ -11,7 +11,7 @@ struct LegacyCheckpoint {
         self.displayName = displayName
     }
 
-    func read(root: String?) throws(CheckpointError) -> Checkpoint {
+    func read(_ options: ReadOptions) throws(CheckpointError) -> Checkpoint {
         // The pickles have no stated size, so that more is read until they are whole.
         var count: UInt64 = 256 << 10
         while true {
@@ -22,8 +22,11 @@ struct LegacyCheckpoint {
             } catch {
                 throw CheckpointError(error)
             }
-            if let pickles = try pickles(in: bytes, isAll: available < count) {
-                return try checkpoint(pickles, root: root)
+            var globals = PickleGlobals.weights
+            globals.allowsOpaque = options.allowsOpaque
+            let machine = PickleMachine(bytes, file: displayName, globals: globals)
+            if let pickles = try pickles(machine, isAll: available < count) {
+                return try checkpoint(pickles, options)
             }
             count *= 4
         }
@@ -37,12 +40,17 @@ struct LegacyCheckpoint {
         var end: UInt64
     }
 
-    /// The pickles, or nil where `bytes` end before they do and are not all there are.
-    private func pickles(in bytes: [UInt8], isAll: Bool) throws(CheckpointError) -> Pickles? {
-        var position = FileContent.legacyMagic.count
+    /// The pickles, or nil where the bytes end before they do and are not all there are.
+    ///
+    /// - Parameter template: a machine with the bytes, which has not begun.
+    private func pickles(_ template: PickleMachine, isAll: Bool) throws(CheckpointError) -> Pickles? {
+        guard var position = FileContent.legacyMagicByteCount(template.bytes) else {
+            throw damaged("the magic number")
+        }
         var machines: [(machine: PickleMachine, value: PickleValue)] = []
         for _ in 0..<4 {
-            var machine = PickleMachine(bytes, at: position, file: displayName)
+            var machine = template
+            machine.position = position
             do {
                 machines.append((machine, .none))
                 machines[machines.count - 1].value = try machine.run()
@@ -67,7 +75,15 @@ struct LegacyCheckpoint {
             heap: machines[2].machine.heap, top: machines[2].value, keys: keys, end: UInt64(position))
     }
 
-    private func checkpoint(_ pickles: Pickles, root: String?) throws(CheckpointError) -> Checkpoint {
+    private func checkpoint(
+        _ pickles: Pickles, _ options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        let state = PickledState(
+            heap: pickles.heap, top: pickles.top, storages: try storages(of: pickles))
+        return try state.checkpoint(options, displayName: displayName, member: nil)
+    }
+
+    private func storages(of pickles: Pickles) throws(CheckpointError) -> StorageTable {
         let widths = try widths(in: pickles.heap)
         // Unlike archives, these files are little-endian whatever machine wrote them.
         var storages = StorageTable(source: source)
@@ -75,14 +91,41 @@ struct LegacyCheckpoint {
         for key in pickles.keys {
             guard let width = widths[ByteKey(key)] else { throw damaged("a storage that no tensor uses") }
             let range = try storageRange(at: position, width: width)
-            guard storages.items.updateValue(StorageTable.Item(range: range), forKey: ByteKey(key)) == nil
-            else {
+            let extent = Extent(
+                source: source, offset: range.lowerBound, byteCount: range.upperBound - range.lowerBound)
+            let item = StorageTable.Item(extent: extent)
+            guard storages.items.updateValue(item, forKey: ByteKey(key)) == nil else {
                 throw damaged("a storage that is there twice")
             }
             position = range.upperBound
         }
-        let state = PickledState(heap: pickles.heap, top: pickles.top, storages: storages)
-        return try state.checkpoint(root: root, displayName: displayName, member: nil)
+        return storages
+    }
+
+    /// The storage that an archive inside a pickle holds and nothing else.
+    static func storage(
+        in bytes: [UInt8], file: String, member: String?, globals: PickleGlobals
+    ) throws(CheckpointError) -> NestedStorage {
+        var machine = PickleMachine(bytes, file: file, member: member, globals: globals)
+        machine.nestingDepth = 1
+        guard FileContent.legacyMagicByteCount(bytes) != nil else {
+            if FileContent(bytes) == .pickle { _ = try machine.run() }
+            throw CheckpointError(
+                .unsupported, "nested-archive", "it is not one that torch wrote for a storage", file: file,
+                member: member)
+        }
+        let legacy = LegacyCheckpoint(MemorySource(name: file, contents: bytes), displayName: file)
+        guard let pickles = try legacy.pickles(machine, isAll: true) else { throw legacy.damaged("a pickle") }
+        guard case .persistent(let number) = pickles.top,
+            let reference = StorageReference(pickles.heap.persistents[Int(number)], in: pickles.heap),
+            reference.view == nil,
+            let item = try legacy.storages(of: pickles).items[ByteKey(reference.key)]
+        else {
+            throw CheckpointError(
+                .unsupported, "nested-archive", "it holds something else than one storage", file: file,
+                member: member)
+        }
+        return NestedStorage(extent: item.extent, element: reference.element)
     }
 
     /// The bytes that an element of each storage takes, which only the references to storages tell.
@@ -126,12 +169,14 @@ struct LegacyCheckpoint {
 
     /// Refuses a pickle that PyTorch did not write, for what it asks to run where it does.
     static func refuseBarePickle(
-        _ source: any ByteSource, displayName: String
+        _ source: any ByteSource, displayName: String, _ options: ReadOptions
     ) throws(CheckpointError) -> Never {
         let count = Int(min(source.byteCount, 16 << 20))
         let bytes: [UInt8]
         do { bytes = try source.bytes(at: 0, count: count) } catch { throw CheckpointError(error) }
-        var machine = PickleMachine(bytes, file: displayName)
+        var globals = PickleGlobals.weights
+        globals.allowsOpaque = options.allowsOpaque
+        var machine = PickleMachine(bytes, file: displayName, globals: globals)
         do {
             _ = try machine.run()
         } catch {

@@ -21,8 +21,12 @@ enum PickleRole {
     case tensor(TensorRecipe)
     /// A NumPy array or scalar.
     case array
+    /// An archive in the bytes of the argument.
+    case nestedArchive
     /// Anything else that plain data may hold. Kept as a record, never as a tensor.
     case record
+    /// A class that nobody knows, a record where the caller allows such.
+    case opaque
 }
 
 /// The functions that PyTorch pickles tensors with.
@@ -40,19 +44,37 @@ enum TensorRecipe: String {
     case wrapperSubclass = "_rebuild_wrapper_subclass"
     case deviceFromNumPy = "_rebuild_device_tensor_from_numpy"
     case deviceFromCPU = "_rebuild_device_tensor_from_cpu_tensor"
+    /// NumPy's.
+    case array = "_reconstruct"
 }
 
 /// The globals that a file may name, each by its exact module and name; every other one is refused.
 struct PickleGlobals {
-    private var roles: [String: PickleRole]
+    var roles: [String: PickleRole]
     /// Whether any class under the module `__torch__` is a record: the classes that a TorchScript archive defines.
     var allowsTorchScript = false
+    /// Whether unknown classes are records, but for those that run commands or code.
+    var allowsOpaque = false
 
     /// The role of a global, or nil where it is refused.
     func role(module: String, name: String) -> PickleRole? {
         if let role = roles[module + " " + name] { return role }
+        guard Self.isPlain(module, withDots: true), Self.isPlain(name, withDots: false) else { return nil }
+        if SettingsClasses.contains(module: module, name: name) { return .record }
         if allowsTorchScript, module == "__torch__" || module.hasPrefix("__torch__.") { return .record }
-        return nil
+        return allowsOpaque && !DeniedGlobals.contains(module: module, name: name) ? .opaque : nil
+    }
+
+    /// Whether a name is made of ASCII identifiers.
+    private static func isPlain(_ name: String, withDots: Bool) -> Bool {
+        !name.isEmpty
+            && name.utf8.split(separator: 0x2E, omittingEmptySubsequences: false).allSatisfy { part in
+                !part.isEmpty && !(0x30...0x39).contains(part[part.startIndex])
+                    && part.allSatisfy { byte in
+                        byte == 0x5F || 0x30...0x39 ~= byte || 0x41...0x5A ~= byte
+                            || 0x61...0x7A ~= byte
+                    }
+            } && (withDots || !name.utf8.contains(0x2E))
     }
 
     /// What files of plain weights and their training state name: PyTorch's own `weights_only` list, NumPy's
@@ -75,6 +97,7 @@ struct PickleGlobals {
         add("torch.storage", ["UntypedStorage", "_UntypedStorage"], .storage(.byte))
         add("torch", ["UntypedStorage"], .storage(.byte))
         add("torch.storage", ["TypedStorage"])
+        add("torch.storage", ["_load_from_bytes"], .nestedArchive)
         for recipe in [
             TensorRecipe.tensor, .tensorV2, .tensorV3, .parameter, .parameterWithState, .quantized, .sparse,
             .meta, .nested, .wrapperSubclass, .deviceFromNumPy, .deviceFromCPU,
@@ -86,35 +109,21 @@ struct PickleGlobals {
         add("torch.serialization", ["_get_layout"])
         add("_codecs", ["encode"])
         for module in ["builtins", "__builtin__"] {
-            add(module, ["set", "frozenset", "bytearray", "complex"])
+            add(module, ["set", "frozenset", "bytearray", "complex", "bytes"])
         }
         for module in ["numpy.core.multiarray", "numpy._core.multiarray"] {
             add(module, ["_reconstruct", "scalar"], .array)
         }
         add("numpy", ["dtype", "ndarray"])
+        for element in TorchElement.all where element.name.hasPrefix("float8") || element.name == "bfloat16" {
+            add("ml_dtypes", [element.name], .element(element))
+        }
+        add("argparse", ["Namespace"])
         add(
             "torch.jit._pickle",
-            ["build_intlist", "build_tensorlist", "build_doublelist", "build_boollist"])
+            [
+                "build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag",
+            ])
         return PickleGlobals(roles: roles)
     }()
-}
-
-/// Why a global was refused, in words that say what the file is likely to be.
-func refusalMessage(module: String, name: String) -> String {
-    let root = module.prefix { $0 != "." }
-    let object = "\(module).\(name)"
-    let commandModules: Set<Substring> = [
-        "os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "runpy", "shutil", "socket",
-        "ctypes", "importlib", "pty", "commands", "webbrowser", "pip", "code", "pickle", "marshal",
-    ]
-    if commandModules.contains(root) {
-        return "the file asks Python to use \(object), which can run commands or code; nothing was run. "
-            + "Do not load this file with PyTorch"
-    }
-    if module.hasPrefix("torch.nn.modules") || root == "__main__" {
-        return "the file holds a whole Python object (\(object)), which needs code to load; nothing was run. "
-            + "Save model.state_dict() instead of the model"
-    }
-    return "the file asks Python to use \(object), which plain weights do not need; nothing was run. "
-        + "Save the state_dict alone, with tensors and plain values only"
 }

@@ -1,71 +1,160 @@
 internal import StrictJSON
+internal import TensorCore
 
 /// Pickled values as JSON, for people and for settings: tensors and objects by what they are, never by their bytes.
-extension PickleHeap {
+///
+/// Tuples, lists and sets become arrays, dictionaries and the state of objects become objects, a call with one
+/// plain argument (an enumeration) that argument, other calls the name of what is called, and integers beyond
+/// 64 bits, bytes and numbers that JSON lacks become text.
+struct PickleJSON {
+    let heap: PickleHeap
+    /// The bytes that may still be written, about: shared values count each time, and where they are used up, the
+    /// rest is `null`.
+    var budget = 1 << 20
+
+    init(_ heap: PickleHeap) { self.heap = heap }
+
     /// A value as JSON.
-    ///
-    /// Tuples, lists and sets become arrays, dictionaries and the state of objects become objects, a call with one
-    /// plain argument (an enumeration) that argument, other calls the name of what is called, and integers beyond
-    /// 64 bits, bytes and numbers that JSON lacks become text.
-    ///
-    /// - Parameters:
-    ///   - value: the value.
-    ///   - budget: the most values to write, taken down by each; shared values count each time. Where it is used up,
-    ///     the rest is `null`.
-    func json(_ value: PickleValue, budget: inout Int, depth: Int = 0) -> JSONValue {
-        budget -= 1
+    mutating func json(_ value: PickleValue, depth: Int = 0) -> JSONValue {
+        budget -= 16
         guard budget >= 0, depth < 100 else { return .null }
         switch value {
         case .none: return .null
         case .boolean(let flag): return .bool(flag)
         case .integer(let number): return .integer(number)
         case .bigInteger: return .string("(an integer beyond 64 bits)")
-        case .float(let number):
-            return number.isFinite ? .number("\(number)") : .string("\(number)")
-        case .string(let place): return .string(String(decoding: strings[Int(place)], as: UTF8.self))
-        case .bytes(let place): return .string("(\(bytes[Int(place)].count) bytes)")
-        case .tuple(let place): return array(tuples[Int(place)], &budget, depth)
-        case .list(let place), .set(let place): return array(lists[Int(place)], &budget, depth)
-        case .dictionary(let place): return object(dictionaries[Int(place)], &budget, depth)
-        case .global(let place): return .string(globals[Int(place)].qualifiedName)
+        case .float(let number): return Self.number(number)
+        case .string(let place): return .string(text(heap.strings[Int(place)]))
+        case .bytes(let place): return .string("(\(heap.bytes[Int(place)].count) bytes)")
+        case .tuple(let place): return array(heap.tuples[Int(place)], depth)
+        case .list(let place), .set(let place): return array(heap.lists[Int(place)], depth)
+        case .dictionary(let place): return .object(members(of: heap.dictionaries[Int(place)], depth))
+        case .global(let place): return .string(heap.globals[Int(place)].qualifiedName)
         case .persistent: return .string("(a storage)")
-        case .call(let place): return self.json(calls[Int(place)], &budget, depth)
+        case .call(let place): return call(heap.calls[Int(place)], depth)
         }
     }
 
-    private func array(_ items: [PickleValue], _ budget: inout Int, _ depth: Int) -> JSONValue {
-        var result: [JSONValue] = []
-        for item in items where budget > 0 { result.append(json(item, budget: &budget, depth: depth + 1)) }
-        return .array(result)
-    }
-
-    private func object(_ dictionary: PickleDictionary, _ budget: inout Int, _ depth: Int) -> JSONValue {
+    /// The items of a dictionary whose keys are text or whole numbers, each key once.
+    mutating func members(of dictionary: PickleDictionary, _ depth: Int = 0) -> [JSONMember] {
         var members: [JSONMember] = []
-        for (key, value) in zip(dictionary.keys, dictionary.values) where budget > 0 {
-            let text =
+        var seen: Set<ByteKey> = []
+        for (key, value) in zip(dictionary.keys, dictionary.values) {
+            guard budget > 0 else { break }
+            let name =
                 switch key {
-                case .string(let place): String(decoding: strings[Int(place)], as: UTF8.self)
+                case .string(let place): text(heap.strings[Int(place)])
                 case .integer(let number): String(number)
                 default: "(a key that is neither text nor a whole number)"
                 }
-            members.append(.init(key: text, value: json(value, budget: &budget, depth: depth + 1)))
+            guard seen.insert(ByteKey(Array(name.utf8))).inserted else { continue }
+            members.append(.init(key: name, value: json(value, depth: depth + 1)))
         }
-        return .object(members)
+        return members
     }
 
-    private func json(_ call: PickleCall, _ budget: inout Int, _ depth: Int) -> JSONValue {
-        let global = globals[Int(call.global)]
-        if case .tensor = global.role { return .string("(a tensor)") }
-        if case .dictionary(let state) = call.state {
-            return object(dictionaries[Int(state)], &budget, depth)
+    private mutating func text(_ bytes: [UInt8]) -> String {
+        guard bytes.count <= budget else { return "(a text of \(bytes.count) bytes)" }
+        budget -= bytes.count
+        return bytes.string
+    }
+
+    private static func number(_ value: Double) -> JSONValue {
+        value.isFinite ? .number("\(value)") : .string("\(value)")
+    }
+
+    private mutating func array(_ items: [PickleValue], _ depth: Int) -> JSONValue {
+        var result: [JSONValue] = []
+        for item in items {
+            guard budget > 0 else { break }
+            result.append(json(item, depth: depth + 1))
         }
-        let arguments = arguments(of: call)
+        return .array(result)
+    }
+
+    private mutating func call(_ call: PickleCall, _ depth: Int) -> JSONValue {
+        let global = heap.globals[Int(call.global)]
+        let arguments = heap.arguments(of: call)
+        switch global.role {
+        case .tensor: return .string("(a tensor)")
+        case .array: return scalar(call) ?? .string("(an array)")
+        default: break
+        }
+        if global.module.hasPrefix("pathlib") {
+            let parts = arguments.compactMap { heap.text($0)?.string }
+            return .string(text(Array(Self.path(parts).utf8)))
+        }
+        if let state = heap.attributes(call.state) {
+            var result = members(of: state, depth)
+            if case .dictionary(let items) = call.items {
+                let names = Set(result.map { ByteKey($0.key) })
+                result += members(of: heap.dictionaries[Int(items)], depth).filter {
+                    !names.contains(ByteKey($0.key))
+                }
+            }
+            return .object(result)
+        }
+        if call.items != .none { return json(call.items, depth: depth + 1) }
+        if ["set", "frozenset"].contains(global.name), let items = arguments.first.flatMap(heap.items) {
+            return array(items, depth)
+        }
         if arguments.count == 1, let only = arguments.first {
             switch only {
-            case .boolean, .integer, .float, .string: return json(only, budget: &budget, depth: depth + 1)
+            case .boolean, .integer, .float, .string: return json(only, depth: depth + 1)
             default: break
             }
         }
-        return .string(global.qualifiedName)
+        guard arguments.count > 1 else { return .string(global.qualifiedName) }
+        return .object([
+            .init(key: "class", value: .string(global.qualifiedName)),
+            .init(key: "arguments", value: array(arguments, depth)),
+        ])
+    }
+
+    private static func path(_ parts: [String]) -> String {
+        guard let first = parts.first else { return "." }
+        return first == "/" ? "/" + parts.dropFirst().joined(separator: "/") : parts.joined(separator: "/")
+    }
+
+    /// The number that a NumPy scalar is.
+    private func scalar(_ call: PickleCall) -> JSONValue? {
+        let arguments = heap.arguments(of: call)
+        guard heap.globals[Int(call.global)].name == "scalar", arguments.count == 2,
+            let element = NumPyElement(arguments[0], in: heap), let dtype = element.dtype,
+            dtype != .c64, var bytes = heap.rawBytes(arguments[1]), bytes.count == dtype.byteWidth
+        else { return nil }
+        if element.isBigEndian { bytes.reverse() }
+        var bits: UInt64 = 0
+        for byte in bytes.reversed() { bits = bits << 8 | UInt64(byte) }
+        switch dtype {
+        case .bool: return .bool(bits != 0)
+        case .i64: return .integer(Int64(bitPattern: bits))
+        case .u64: return .integer(bits)
+        default:
+            var values = [Double(0)]
+            var span = values.mutableSpan
+            ElementCodec.decode(bytes.span.bytesView, dtype, into: &span)
+            return values[0] == values[0].rounded() && !dtype.isFloatingPoint && abs(values[0]) < 1e15
+                ? .integer(Int64(values[0])) : Self.number(values[0])
+        }
+    }
+}
+
+extension DType {
+    fileprivate var isFloatingPoint: Bool {
+        switch self {
+        case .u8, .i8, .u16, .i16, .u32, .i32, .bool: false
+        default: true
+        }
+    }
+}
+
+extension PickleHeap {
+    /// A value as JSON, by ``PickleJSON``, and what is left of a budget.
+    func json(_ value: PickleValue, budget: inout Int) -> JSONValue {
+        var writer = PickleJSON(self)
+        writer.budget = budget
+        defer { budget = max(0, writer.budget) }
+        return writer.json(value)
     }
 }

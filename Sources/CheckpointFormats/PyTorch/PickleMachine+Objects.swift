@@ -54,6 +54,7 @@ extension PickleMachine {
         case .size:
             if let first = items.first, case .tuple = first { return first }
             return heap.call(global, arguments)
+        case .nestedArchive: return try nestedArchive(global, arguments)
         default: return heap.call(global, arguments)
         }
     }
@@ -88,5 +89,52 @@ extension PickleMachine {
         case .call(let number): heap.calls[Int(number)].state = state
         default: throw wrongOperand("it gives state to something that is not an object")
         }
+    }
+
+    /// What a persistent id stands for: a storage, the class that whole models are saved with, or a tensor of the
+    /// oldest files.
+    mutating func persistent(_ identifier: PickleValue) throws(CheckpointError) -> PickleValue {
+        if case .tuple = identifier, let items = heap.items(identifier), items.count >= 2 {
+            if heap.text(items[0]) == Array("module".utf8), case .global = items[1] { return items[1] }
+            if tensors != nil, case .global = items[0] { return items[0] }
+        }
+        guard let tensors else { return heap.persistent(identifier) }
+        let key: Int64? =
+            switch identifier {
+            case .integer(let number): number
+            default: heap.text(identifier).flatMap { Int64($0.string) }
+            }
+        guard let key, let tensor = tensors[key] else {
+            throw malformed("bad-tensor", "it refers to a tensor that the file does not hold")
+        }
+        return tensor.call(in: &heap)
+    }
+
+    /// A call that brings the bytes of an archive: searched for what it asks for, and its storage kept.
+    private mutating func nestedArchive(
+        _ global: Int32, _ arguments: Int32
+    ) throws(CheckpointError) -> PickleValue {
+        guard nestingDepth == 0 else {
+            throw malformed("nesting-limit", "an archive lies in an archive in an archive")
+        }
+        guard let first = heap.tuples[Int(arguments)].first, let data = heap.rawBytes(first) else {
+            throw wrongOperand("an archive inside is not given as bytes")
+        }
+        // Bytes may be used again and again, but no honest file holds more than there are.
+        nestedByteCount += data.count
+        guard nestedByteCount <= bytes.count else {
+            throw malformed("pickle-limit", "the pickle repeats its items without end")
+        }
+        let value = heap.call(global, arguments)
+        do {
+            let storage = try LegacyCheckpoint.storage(in: data, file: file, member: member, globals: globals)
+            if case .call(let number) = value { heap.nestedStorages[number] = storage }
+        } catch {
+            // The place in the file is that of the call.
+            throw failure(
+                error.class, error.code, "in an archive inside this pickle: \(error.message)",
+                global: error.global)
+        }
+        return value
     }
 }

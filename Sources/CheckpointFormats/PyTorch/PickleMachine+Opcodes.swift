@@ -25,7 +25,7 @@ extension PickleMachine {
         case .global, .stackGlobal, .inst: try pushGlobal(opcode)
         case .reduce, .newObject: push(try call())
         case .build: try build()
-        case .binPersID: push(heap.persistent(try pop()))
+        case .binPersID: push(try persistent(pop()))
         case .persID, .object, .newObjectEx, .ext1, .ext2, .ext4:
             throw failure(
                 .unsafe, "refused-opcode",
@@ -118,13 +118,19 @@ extension PickleMachine {
     private mutating func append(_ items: [PickleValue], to value: PickleValue) throws(CheckpointError) {
         switch value {
         case .list(let number), .set(let number): heap.lists[Int(number)] += items
+        case .call(let number) where isRecord(number):
+            if heap.calls[Int(number)].items == .none { heap.calls[Int(number)].items = heap.list() }
+            guard case .list(let list) = heap.calls[Int(number)].items else {
+                throw wrongOperand("an object is a list and a dictionary")
+            }
+            heap.lists[Int(list)] += items
         default: throw wrongOperand("it appends to something that is not a list")
         }
     }
 
     /// Inserts keys and values that stand in turn.
     mutating func insert(_ items: [PickleValue], into value: PickleValue) throws(CheckpointError) {
-        guard case .dictionary(let number) = value else {
+        guard let number = try dictionaryNumber(of: value) else {
             throw wrongOperand("it sets an item of something that is not a dictionary")
         }
         guard items.count % 2 == 0 else { throw wrongOperand("a key has no value") }
@@ -138,6 +144,28 @@ extension PickleMachine {
                 let name = heap.text(key).map { escaped($0) } ?? "\(key)"
                 throw malformed("duplicate-name", "a dictionary has the key '\(name)' twice")
             }
+        }
+    }
+
+    /// Whether a call makes an object that is kept as a record.
+    private func isRecord(_ call: Int32) -> Bool {
+        switch heap.globals[Int(heap.calls[Int(call)].global)].role {
+        case .record, .opaque: true
+        default: false
+        }
+    }
+
+    /// The dictionary that a value is, or that an object of a class of its own keeps its items in.
+    private mutating func dictionaryNumber(of value: PickleValue) throws(CheckpointError) -> Int32? {
+        switch value {
+        case .dictionary(let number): return number
+        case .call(let number) where isRecord(number):
+            if heap.calls[Int(number)].items == .none { heap.calls[Int(number)].items = heap.dictionary() }
+            guard case .dictionary(let items) = heap.calls[Int(number)].items else {
+                throw wrongOperand("an object is a list and a dictionary")
+            }
+            return items
+        default: return nil
         }
     }
 }

@@ -26,6 +26,12 @@ struct PickleMachine {
     var memo: [PickleValue?] = []
     /// Pairs that calls of dictionary classes were given so far.
     var listedPairCount = 0
+    /// The archives in archives around this pickle.
+    var nestingDepth = 0
+    /// Bytes of the archives in this pickle so far.
+    var nestedByteCount = 0
+    /// The tensors that persistent ids stand for, in the oldest files.
+    var tensors: [Int64: LegacyTensor]?
     /// Whether the bytes ended before the pickle did, so that more of them may help.
     private(set) var ranOut = false
 

@@ -1,3 +1,4 @@
+internal import Checkpoints
 internal import TensorCore
 
 /// A value on the stack of a ``PickleMachine``: a plain number, or the place of something in its heap.
@@ -47,6 +48,8 @@ struct PickleCall {
     var global: Int32
     var arguments: Int32
     var state: PickleValue = .none
+    /// What is put into the result as into a dictionary or a list, as a value of that kind.
+    var items: PickleValue = .none
 }
 
 /// Everything that a ``PickleMachine`` made, held by number.
@@ -61,6 +64,8 @@ struct PickleHeap {
     private var globalIndex: [String: Int32] = [:]
     var calls: [PickleCall] = []
     private(set) var persistents: [PickleValue] = []
+    /// The storages that calls bring along in their arguments, by call.
+    var nestedStorages: [Int32: NestedStorage] = [:]
     /// The number of things, which the machine bounds.
     private(set) var count = 0
 
@@ -153,6 +158,61 @@ extension PickleHeap {
         if case .global(let number) = value { globals[Int(number)] } else { nil }
     }
 
+    /// The bytes that a value is, or that a call of `_codecs.encode` would make of text; nil for other values.
+    func rawBytes(_ value: PickleValue) -> [UInt8]? {
+        switch value {
+        case .bytes(let number): return bytes[Int(number)]
+        case .call(let number):
+            let call = calls[Int(number)]
+            let (global, arguments) = (globals[Int(call.global)], arguments(of: call))
+            if global.name == "bytes", arguments.isEmpty { return [] }
+            guard global.module == "_codecs", global.name == "encode", arguments.count == 2,
+                let encoding = text(arguments[1]), ["latin1", "latin-1"].contains(encoding.string),
+                let text = text(arguments[0]), let decoded = String(validating: text, as: UTF8.self)
+            else { return nil }
+            var result: [UInt8] = []
+            result.reserveCapacity(text.count)
+            for scalar in decoded.unicodeScalars {
+                guard let byte = UInt8(exactly: scalar.value) else { return nil }
+                result.append(byte)
+            }
+            return result
+        default: return nil
+        }
+    }
+
+    /// The attributes in an object's state: a dictionary, or the second half of a pair for one that has slots.
+    func attributes(_ state: PickleValue) -> PickleDictionary? {
+        if case .dictionary(let number) = state { return dictionaries[Int(number)] }
+        guard case .tuple = state, let items = items(state), items.count == 2,
+            case .dictionary(let slots) = items[1]
+        else { return nil }
+        return dictionaries[Int(slots)]
+    }
+
+    /// The items of a set, also where a call makes one of a list; nil for other values.
+    func setItems(_ value: PickleValue) -> [PickleValue]? {
+        switch value {
+        case .set(let number): return lists[Int(number)]
+        case .call(let number):
+            let call = calls[Int(number)]
+            guard globals[Int(call.global)].name == "set" else { return nil }
+            return arguments(of: call).first.map { items($0) ?? [] } ?? []
+        default: return nil
+        }
+    }
+
     /// The arguments of a call.
     func arguments(of call: PickleCall) -> [PickleValue] { tuples[Int(call.arguments)] }
+}
+
+/// A storage whose bytes stand in an archive inside a pickle.
+struct NestedStorage {
+    var extent: Extent
+    var element: TorchElement
+}
+
+extension [UInt8] {
+    /// The bytes as text; those that are no UTF-8 are replaced.
+    var string: String { String(decoding: self, as: UTF8.self) }
 }

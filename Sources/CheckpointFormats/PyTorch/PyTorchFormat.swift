@@ -21,6 +21,6 @@ public struct PyTorchFormat: FileFormat {
 
     /// Reads the headers of a file.
     public func read(_ file: WeightsFile, options: ReadOptions) throws(CheckpointError) -> Checkpoint {
-        try PyTorchReader.read(file.source, displayName: file.name, root: options.root)
+        try PyTorchReader.read(file.source, displayName: file.name, options: options)
     }
 }

@@ -28,20 +28,19 @@ public enum PyTorchReader {
     /// - Parameters:
     ///   - path: the file.
     ///   - displayName: what it is called in the table and in errors; its last path component where nil.
-    ///   - root: the path of the nested dictionary that holds the weights, its keys joined by dots; empty for
-    ///     the whole file; nil to find it by the keys that trainers use.
+    ///   - options: the caller's choices.
     /// - Throws: where the file asks for code to be run, is damaged, or is of a kind that is not supported.
     public static func readFile(
-        path: String, displayName: String? = nil, root: String? = nil
+        path: String, displayName: String? = nil, options: ReadOptions = ReadOptions()
     ) throws(CheckpointError) -> Checkpoint {
         let file: InputFile
         do { file = try InputFile(path: path) } catch { throw CheckpointError(error) }
-        return try read(file, displayName: displayName ?? Path.name(of: path), root: root)
+        return try read(file, displayName: displayName ?? Path.name(of: path), options: options)
     }
 
     /// Reads the table of a file that is a source already.
     public static func read(
-        _ source: any ByteSource, displayName: String, root: String? = nil
+        _ source: any ByteSource, displayName: String, options: ReadOptions = ReadOptions()
     ) throws(CheckpointError) -> Checkpoint {
         let firstBytes: [UInt8]
         do {
@@ -51,11 +50,12 @@ public enum PyTorchReader {
         }
         switch FileContent(firstBytes) {
         case .zip:
-            return try ArchiveCheckpoint(source, displayName: displayName).read(root: root)
+            return try ArchiveCheckpoint(source, displayName: displayName).read(options)
         case .legacyPyTorch:
-            return try LegacyCheckpoint(source, displayName: displayName).read(root: root)
+            return try LegacyCheckpoint(source, displayName: displayName).read(options)
+        case .tar: return try TarCheckpoint(source, displayName: displayName).read(options)
         case .pickle:
-            try LegacyCheckpoint.refuseBarePickle(source, displayName: displayName)
+            try LegacyCheckpoint.refuseBarePickle(source, displayName: displayName, options)
         case .other(let description):
             throw CheckpointError(
                 .unsupported, "not-pytorch", "this is not a PyTorch file but \(description)",
@@ -67,47 +67,20 @@ public enum PyTorchReader {
                 file: displayName)
         }
     }
-}
 
-/// Builds a checkpoint from a pickle's result and its storages, the same for all containers.
-struct PickledState {
-    var heap: PickleHeap
-    var top: PickleValue
-    var storages: StorageTable
-    var opensRecords = false
-
-    /// The checkpoint without its checksums.
-    func checkpoint(
-        root: String?, displayName: String, member: String?
+    /// Reads the table of a file that is a part of another.
+    static func read(
+        _ source: any ByteSource, range: Range<UInt64>, displayName: String, options: ReadOptions
     ) throws(CheckpointError) -> Checkpoint {
-        let nesting = CheckpointError(
-            .malformed, "nesting-limit", "containers are nested more than 1000 deep", file: displayName,
-            member: member)
-        let tree = try StateTree(
-            heap, root: top, opensRecords: opensRecords, limit: 1000, onNesting: nesting)
-        let selection =
-            if let root {
-                try RootSelection(at: root, in: top, of: tree, file: displayName)
-            } else {
-                try RootSelection(choosingIn: top, of: tree, file: displayName)
-            }
-        let builder = TensorBuilder(heap: heap, storages: storages, file: displayName)
-        var table = TableBuilder(tree: tree, builder: builder, file: displayName)
-        try table.add(selection)
-        return Checkpoint(
-            format: PyTorchReader.formatName, tensors: table.tensors,
-            files: [SourceFile(path: displayName, source: storages.source)],
-            skipped: selection.skipped + table.skipped + summary(of: tree), root: selection.path)
-    }
-
-    /// One line for all values that are not tensors.
-    private func summary(of tree: StateTree) -> [SkippedItem] {
-        let leaves = tree.count(top).leaves
-        guard leaves > 0 else { return [] }
-        let arrays = heap.calls.count {
-            if case .array = heap.globals[Int($0.global)].role { true } else { false }
+        let head: [UInt8]
+        do {
+            head = try source.bytes(
+                at: range.lowerBound, count: Int(min(512, range.upperBound - range.lowerBound)))
+        } catch { throw CheckpointError(error) }
+        if FileContent(head) == .zip {
+            return try ArchiveCheckpoint(source, range: range, displayName: displayName).read(options)
         }
-        let note = arrays > 0 ? ", among them \(arrays) NumPy arrays or scalars" : ""
-        return [SkippedItem(name: "(\(leaves) values)", reason: "not tensors\(note)")]
+        let part = SourceRange(name: source.name + ": weights", of: source, range: range)
+        return try read(part, displayName: displayName, options: options)
     }
 }

@@ -29,6 +29,8 @@ extension RootSelection {
     /// first of the known keys, else all but the training state.
     init(choosingIn top: PickleValue, of tree: StateTree, file: String) throws(CheckpointError) {
         self.init(value: top)
+        // The attributes of a module have names of their own choice.
+        if case .call = top { return }
         guard let dictionary = tree.dictionary(top) else { return }
         let candidates = Self.weightKeys.filter { Self.holdsTensors($0, dictionary, tree) }
         let averages = Self.averageKeys.filter { Self.holdsTensors($0, dictionary, tree) }
@@ -131,7 +133,7 @@ extension RootSelection {
         return arguments.count > 2 && tree.heap.items(arguments[2])?.isEmpty == true
     }
 
-    private static func isTraining(_ key: String) -> Bool {
+    static func isTraining(_ key: String) -> Bool {
         trainingKeys.contains(key) || isGeneratorState(key)
     }
 

@@ -12,6 +12,8 @@ struct TableBuilder {
     /// The name so far.
     private var prefix: [UInt8] = []
     private var work = 0
+    /// Whether tensors that cannot be represented are left out and listed.
+    var skipsUnsupported = false
 
     private static let nestingLimit = 1000
     private static let tensorLimit = 1_000_000
@@ -113,7 +115,13 @@ struct TableBuilder {
                 file: file, tensor: name)
         }
         guard case .call(let number) = value else { return }
-        tensors.append(try builder.record(tree.heap.calls[Int(number)], named: name))
+        do throws(CheckpointError) {
+            tensors.append(try builder.record(tree.heap.calls[Int(number)], named: name))
+        } catch {
+            guard skipsUnsupported, error.class == .unsupported else { throw error }
+            skip(escaped(bytes), error.message, 1)
+            return
+        }
         for attributes in tree.attributes(ofTensor: value) where attributes != .none {
             skip(escaped(bytes), "Python attributes of the tensor", tree.count(attributes).tensors)
         }
@@ -125,6 +133,12 @@ struct TableBuilder {
         if case .dictionary(let number) = value {
             let attributes = tree.heap.dictionaries[Int(number)].attributes
             skip(name, "Python attributes of a dictionary", tree.count(attributes).tensors)
+        } else if tree.isModule(value) {
+            let parts = tree.dictionary(value)?.values ?? []
+            let inside = parts.reduce(0) { $0 + tree.count($1).tensors }
+            let unsaved = tree.unsavedBuffers(of: value)
+            skip(name, "buffers that a state dict leaves out", unsaved)
+            skip(name, "attributes of a module", tree.count(value).tensors - inside - unsaved)
         } else if tree.namedCount(value) == nil {
             skip(name, "inside a Python object", tree.count(value).tensors)
         }

@@ -12,11 +12,17 @@ struct TensorBuilder {
     private var seen: Set<View> = []
     private var outputByteCount: UInt64 = 0
     private let outputLimit: UInt64
+    /// The tensor that is being made, for errors.
+    private(set) var name = TensorName("")
+    /// How many tensors are around the one that is being made.
+    private var depth = 0
 
     /// What a persistent id refers to.
     struct TorchStorage {
         var extent: Extent
         var element: TorchElement
+        /// Whether numbers have their most significant byte first.
+        var isBigEndian: Bool
     }
 
     /// A way to look at a storage.
@@ -40,100 +46,147 @@ struct TensorBuilder {
 
     /// The tensor that `call` describes.
     mutating func record(_ call: PickleCall, named name: TensorName) throws(CheckpointError) -> TensorRecord {
-        var recipe = try recipe(of: call, name)
+        self.name = name
+        return TensorRecord(name: name, try tensor(call))
+    }
+
+    /// The tensor that `call` describes, without its name.
+    mutating func tensor(_ call: PickleCall) throws(CheckpointError) -> TensorExpression {
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= 4 else { throw damaged() }
+        var recipe = try recipe(of: call)
+        var call = call
         var arguments = heap.arguments(of: call)
+        var state = call.state
         // A parameter around a typed tensor around a plain one is as deep as it gets.
         for _ in 0..<8 {
             switch recipe {
-            case .tensor: return try plain(arguments, count: 4, named: name)
-            case .tensorV2: return try plain(arguments, count: 6, named: name)
-            case .tensorV3: return try plain(arguments, count: 7, named: name)
-            case .parameter, .parameterWithState:
-                guard case .call(let inner) = arguments.first else { throw damaged(name) }
-                recipe = try self.recipe(of: heap.calls[Int(inner)], name)
-                arguments = heap.arguments(of: heap.calls[Int(inner)])
+            case .tensor: return try plain(arguments, count: 4)
+            case .tensorV2: return try plain(arguments, count: 6)
+            case .tensorV3: return try plain(arguments, count: 7)
+            case .quantized: return try quantized(arguments)
+            case .sparse: return try sparse(arguments)
+            case .array: return try array(call)
+            case .wrapperSubclass: return try wrapped(arguments, state: state)
+            case .parameter, .parameterWithState, .deviceFromCPU, .deviceFromNumPy:
+                guard case .call(let inner) = arguments.first else { throw damaged() }
+                let isDevice = recipe == .deviceFromCPU || recipe == .deviceFromNumPy
+                if isDevice { return try moved(inner, arguments) }
+                call = heap.calls[Int(inner)]
+                recipe = try self.recipe(of: call)
+                arguments = heap.arguments(of: call)
+                state = call.state
             case .fromType:
                 guard arguments.count == 4, case .tensor(let inner) = heap.global(arguments[0])?.role,
                     let items = heap.items(arguments[2])
-                else { throw damaged(name) }
+                else { throw damaged() }
                 recipe = inner
+                state = arguments[3]
                 arguments = items
-            default: throw unsupported(recipe, name)
+            case .meta, .nested: throw unsupported(recipe)
             }
         }
-        throw damaged(name)
+        throw damaged()
     }
 
-    private func recipe(of call: PickleCall, _ name: TensorName) throws(CheckpointError) -> TensorRecipe {
-        guard case .tensor(let recipe) = heap.globals[Int(call.global)].role else { throw damaged(name) }
-        return recipe
+    private func recipe(of call: PickleCall) throws(CheckpointError) -> TensorRecipe {
+        switch heap.globals[Int(call.global)].role {
+        case .tensor(let recipe): return recipe
+        case .array where NumPyArray(call, in: heap) != nil: return .array
+        default: throw damaged()
+        }
+    }
+
+    /// The tensor that a value is.
+    mutating func tensor(at value: PickleValue?) throws(CheckpointError) -> TensorExpression {
+        guard case .call(let number) = value else { throw damaged() }
+        return try tensor(heap.calls[Int(number)])
     }
 
     private mutating func plain(
-        _ arguments: [PickleValue], count: Int, named name: TensorName
-    ) throws(CheckpointError) -> TensorRecord {
-        guard arguments.count >= count, case .persistent(let number) = arguments[0],
-            case .integer(let offset) = arguments[1], let size = heap.items(arguments[2]),
-            let stride = heap.items(arguments[3])
-        else { throw damaged(name) }
-        let storage = try storage(number, name)
-        var element = storage.element
+        _ arguments: [PickleValue], count: Int
+    ) throws(CheckpointError) -> TensorExpression {
+        var element: TorchElement?
         if count == 7 {
-            guard case .element(let stated) = heap.global(arguments[6])?.role else { throw damaged(name) }
+            guard arguments.count >= 7, case .element(let stated) = heap.global(arguments[6])?.role else {
+                throw damaged()
+            }
             element = stated
         }
-        guard let dtype = element.dtype else {
+        let (view, storage) = try view(arguments, count: count, as: element)
+        let metadata = arguments.count > count ? arguments[count] : .none
+        if view.element.name == "complex32" {
+            // Real and imaginary part are F16 each; both become F32.
+            let halves = source(view, of: storage, swapWidth: 2)
+            let parts = halves.converted(from: .f16, to: .f32)
+            return try expression(.c64, view.shape, try applyFlags(metadata, to: parts, .c64))
+        }
+        guard let dtype = view.element.dtype else {
             throw error(
                 .unsupported, "dtype-unsupported",
-                "SafeTensors has no dtype for \(element.name): convert the tensor first", name)
+                "SafeTensors has no dtype for \(view.element.name): convert the tensor first")
         }
-        let view = View(
-            offset: storage.extent.offset, element: element,
-            elementOffset: try unsigned(offset, "negative-offset", "an offset is negative", name),
-            shape: try dimensions(size, "bad-shape", "a dimension is negative", name),
-            strides: try dimensions(stride, "negative-stride", "a stride is negative", name))
-        try check(view, in: storage, name)
-        try countOutput(of: view, name)
-        var record = try record(view, of: storage, dtype: dtype, named: name)
-        if count > 4, arguments.count > count {
-            record.source = try applyFlags(arguments[count], to: record.source, dtype, name)
-        }
-        return record
-    }
-
-    private func record(
-        _ view: View, of storage: TorchStorage, dtype: DType, named name: TensorName
-    ) throws(CheckpointError) -> TensorRecord {
-        let width = view.element.byteWidth
-        var source = StridedView.source(
-            storage: storage.extent, elementByteCount: width, elementOffset: view.elementOffset,
-            shape: view.shape, strides: view.strides)
-        let swapWidth = dtype == .c64 ? 4 : width
-        if storages.isBigEndian, swapWidth > 1 { source = .byteSwapped(source, width: swapWidth) }
         var shape = view.shape
         if dtype == .f4 {
             guard let last = shape.last, last < .max / 2, DType.elementCount(of: shape) ?? .max < .max / 2
             else {
-                throw error(
-                    .unsupported, "dtype-unsupported", "a scalar of two F4 elements has no shape", name)
+                throw error(.unsupported, "dtype-unsupported", "a scalar of two F4 elements has no shape")
             }
             shape[shape.count - 1] = last * 2
         }
-        return TensorRecord(name: name, dtype: dtype, shape: shape, source: source)
+        let plain = source(view, of: storage, swapWidth: dtype == .c64 ? 4 : view.element.byteWidth)
+        return try expression(dtype, shape, try applyFlags(metadata, to: plain, dtype))
     }
 }
 
-/// Checks of views.
+/// Views.
 extension TensorBuilder {
+    /// The view that the first four arguments describe, checked.
+    ///
+    /// - Parameter element: what the elements are, where that is not what the storage says.
+    mutating func view(
+        _ arguments: [PickleValue], count: Int, as element: TorchElement? = nil
+    ) throws(CheckpointError) -> (View, TorchStorage) {
+        guard arguments.count >= count, count >= 4, case .integer(let offset) = arguments[1],
+            let size = heap.items(arguments[2]), let stride = heap.items(arguments[3])
+        else { throw damaged() }
+        let storage = try storage(arguments[0])
+        let view = View(
+            offset: storage.extent.offset, element: element ?? storage.element,
+            elementOffset: try unsigned(offset, "negative-offset", "an offset is negative"),
+            shape: try dimensions(size, "bad-shape", "a dimension is negative"),
+            strides: try dimensions(stride, "negative-stride", "a stride is negative"))
+        try check(view, in: storage)
+        if seen.insert(view).inserted { try countOutput(byteCount(of: view) ?? .max) }
+        return (view, storage)
+    }
+
+    /// The elements of a view, row-major and little-endian.
+    func source(_ view: View, of storage: TorchStorage, swapWidth: Int) -> TensorSource {
+        let source = StridedView.source(
+            storage: storage.extent, elementByteCount: view.element.byteWidth,
+            elementOffset: view.elementOffset, shape: view.shape, strides: view.strides)
+        return storage.isBigEndian && swapWidth > 1 ? .byteSwapped(source, width: swapWidth) : source
+    }
+
+    func expression(
+        _ dtype: DType, _ shape: [UInt64], _ source: TensorSource
+    ) throws(CheckpointError) -> TensorExpression {
+        do { return try TensorExpression(dtype: dtype, shape: shape, source: source) } catch {
+            throw self.error(.malformed, "bad-tensor", "\(error)")
+        }
+    }
+
     /// Checks that every index of the view lies in the storage and that its size can be counted.
-    private func check(_ view: View, in storage: TorchStorage, _ name: TensorName) throws(CheckpointError) {
+    private func check(_ view: View, in storage: TorchStorage) throws(CheckpointError) {
         guard view.shape.count == view.strides.count, view.shape.count <= 64 else {
             throw error(
                 .malformed, "bad-shape",
-                "the tensor has \(view.shape.count) dimensions and \(view.strides.count) strides", name)
+                "the tensor has \(view.shape.count) dimensions and \(view.strides.count) strides")
         }
-        guard byteCount(of: view) != nil else {
-            throw error(.malformed, "shape-overflow", "the size of the tensor is beyond 64 bits", name)
+        guard let size = byteCount(of: view), size <= UInt64(Int64.max) else {
+            throw error(.malformed, "shape-overflow", "the size of the tensor is beyond 63 bits")
         }
         if view.shape.contains(0) { return }
         var last = view.elementOffset
@@ -145,10 +198,11 @@ extension TensorBuilder {
             last = sum
         }
         let available = storage.extent.byteCount / UInt64(view.element.byteWidth)
-        guard isInside, last < available else {
+        let inByte = UInt64(view.element.elementsInByte)
+        guard isInside, last / inByte < available else {
             throw error(
                 .malformed, "view-out-of-bounds",
-                "the tensor uses elements beyond the \(available) of its storage", name)
+                "the tensor uses elements beyond the \(available) of its storage")
         }
     }
 
@@ -163,40 +217,40 @@ extension TensorBuilder {
         return count
     }
 
-    private mutating func countOutput(of view: View, _ name: TensorName) throws(CheckpointError) {
-        guard seen.insert(view).inserted, let count = byteCount(of: view) else { return }
+    /// Counts bytes that are written for a tensor.
+    mutating func countOutput(_ count: UInt64) throws(CheckpointError) {
         let (total, overflow) = outputByteCount.addingReportingOverflow(count)
         guard !overflow, total <= outputLimit else {
             throw error(
                 .malformed, "output-limit",
                 "the tensors repeat \(storages.byteCount) stored bytes until they take more than "
-                    + "\(outputLimit): save them without expanding them", name)
+                    + "\(outputLimit): save them without expanding them")
         }
         outputByteCount = total
     }
 
     private func unsigned(
-        _ value: Int64, _ code: String, _ message: String, _ name: TensorName
+        _ value: Int64, _ code: String, _ message: String
     ) throws(CheckpointError) -> UInt64 {
-        guard let result = UInt64(exactly: value) else { throw error(.malformed, code, message, name) }
+        guard let result = UInt64(exactly: value) else { throw error(.malformed, code, message) }
         return result
     }
 
-    private func dimensions(
-        _ values: [PickleValue], _ code: String, _ message: String, _ name: TensorName
+    func dimensions(
+        _ values: [PickleValue], _ code: String, _ message: String
     ) throws(CheckpointError) -> [UInt64] {
-        guard values.count <= 64 else { throw damaged(name) }
+        guard values.count <= 64 else { throw damaged() }
         var result: [UInt64] = []
         for value in values {
-            guard case .integer(let number) = value else { throw damaged(name) }
-            result.append(try unsigned(number, code, message, name))
+            guard case .integer(let number) = value else { throw damaged() }
+            result.append(try unsigned(number, code, message))
         }
         return result
     }
 
     /// Carries out the conjugation and the negation that torch keeps as flags of a view.
     private func applyFlags(
-        _ metadata: PickleValue, to source: TensorSource, _ dtype: DType, _ name: TensorName
+        _ metadata: PickleValue, to source: TensorSource, _ dtype: DType
     ) throws(CheckpointError) -> TensorSource {
         guard case .dictionary(let number) = metadata else { return source }
         let dictionary = heap.dictionaries[Int(number)]
@@ -213,83 +267,102 @@ extension TensorBuilder {
         default:
             throw error(
                 .unsupported, "neg-view",
-                "the tensor is a lazily negated view of \(dtype.name): save tensor.resolve_neg()", name)
+                "the tensor is a lazily negated view of \(dtype.name): save tensor.resolve_neg()")
         }
     }
 }
 
 /// Storages.
 extension TensorBuilder {
-    private mutating func storage(_ number: Int32, _ name: TensorName) throws(CheckpointError) -> TorchStorage
-    {
-        if let storage = known[number] { return storage }
-        let storage = try resolve(heap.persistents[Int(number)], name)
-        known[number] = storage
-        return storage
+    private mutating func storage(_ value: PickleValue) throws(CheckpointError) -> TorchStorage {
+        switch value {
+        case .persistent(let number):
+            if let storage = known[number] { return storage }
+            let storage = try resolve(heap.persistents[Int(number)])
+            known[number] = storage
+            return storage
+        case .call(let number):
+            if let nested = heap.nestedStorages[number] {
+                return TorchStorage(extent: nested.extent, element: nested.element, isBigEndian: false)
+            }
+            try refuseOpaque(value)
+            throw damaged()
+        default: throw damaged()
+        }
+    }
+
+    /// Refuses a storage, or a part of what describes it, that an unknown class would make.
+    private func refuseOpaque(_ value: PickleValue) throws(CheckpointError) {
+        let global: PickleGlobal? =
+            switch value {
+            case .global: heap.global(value)
+            case .call(let number): heap.globals[Int(heap.calls[Int(number)].global)]
+            default: nil
+            }
+        guard let global, case .opaque = global.role else { return }
+        let shown = escaped(global.qualifiedName.utf8)
+        throw CheckpointError(
+            .unsafe, "opaque-storage",
+            "where the tensor's bytes are depends on \(shown), whose code nobody knows; nothing was run",
+            file: file, tensor: name, global: shown)
     }
 
     /// The storage that a persistent id refers to, where the file has all of it.
-    private func resolve(_ identifier: PickleValue, _ name: TensorName) throws(CheckpointError)
-        -> TorchStorage
-    {
-        guard let reference = StorageReference(identifier, in: heap) else { throw damaged(name) }
+    private func resolve(_ identifier: PickleValue) throws(CheckpointError) -> TorchStorage {
+        guard let reference = StorageReference(identifier, in: heap) else {
+            for part in heap.items(identifier) ?? [] { try refuseOpaque(part) }
+            throw damaged()
+        }
         guard let item = storages.items[ByteKey(reference.key)] else {
             throw error(
                 .malformed, "storage-missing",
-                "the file lacks the tensor's storage '\(escaped(reference.key))'", name)
-        }
-        guard !item.isDeflated else {
-            throw error(
-                .unsupported, "deflated-storage",
-                "the tensor's storage is compressed: unpack the archive and zip it again without compression",
-                name, member: item.member)
+                "the file lacks the tensor's storage '\(escaped(reference.key))'")
         }
         let (expected, overflow) = reference.elementCount.multipliedReportingOverflow(
             by: UInt64(reference.element.byteWidth))
-        guard !overflow, item.byteCount == expected else {
+        guard !overflow, item.extent.byteCount == expected else {
             throw error(
                 .malformed, "storage-size-mismatch",
                 "the tensor's storage should have \(reference.elementCount) elements of "
-                    + "\(reference.element.byteWidth) bytes but has \(item.byteCount) bytes", name,
+                    + "\(reference.element.byteWidth) bytes but has \(item.extent.byteCount) bytes",
                 member: item.member)
         }
-        var extent = Extent(
-            source: storages.source, offset: item.range.lowerBound, byteCount: item.byteCount)
+        var extent = item.extent
         if let view = reference.view {
-            guard view.upperBound <= reference.elementCount else { throw damaged(name) }
+            guard view.upperBound <= reference.elementCount else { throw damaged() }
             let width = UInt64(reference.element.byteWidth)
             extent.offset += view.lowerBound * width
             extent.byteCount = UInt64(view.count) * width
         }
-        return TorchStorage(extent: extent, element: reference.element)
+        return TorchStorage(
+            extent: extent, element: reference.element, isBigEndian: storages.isBigEndian)
     }
 }
 
 /// Errors.
 extension TensorBuilder {
-    private func error(
-        _ class: CheckpointError.Class, _ code: String, _ message: String, _ name: TensorName,
-        member: String? = nil
+    func error(
+        _ class: CheckpointError.Class, _ code: String, _ message: String, member: String? = nil
     ) -> CheckpointError {
         CheckpointError(`class`, code, message, file: file, member: member, tensor: name)
     }
 
-    private func damaged(_ name: TensorName) -> CheckpointError {
-        error(.malformed, "bad-tensor", "the description of the tensor is damaged", name)
+    func damaged() -> CheckpointError {
+        error(.malformed, "bad-tensor", "the description of the tensor is damaged")
     }
 
-    private func unsupported(_ recipe: TensorRecipe, _ name: TensorName) -> CheckpointError {
+    func unsupported(_ recipe: TensorRecipe, _ more: String = "") -> CheckpointError {
         let (kind, advice) =
             switch recipe {
             case .quantized: ("quantized", "save tensor.dequantize()")
             case .sparse: ("sparse", "save tensor.to_dense()")
             case .meta: ("meta", "the file holds no data for it")
             case .nested: ("nested", "save tensor.to_padded_tensor(0)")
-            case .wrapperSubclass: ("subclass", "save the plain tensor, such as tensor.full_tensor()")
-            default: ("device", "save tensor.cpu()")
+            default: ("subclass", "save the plain tensor, such as tensor.full_tensor()")
             }
         return error(
             .unsupported, "\(kind)-unsupported",
-            "a \(kind) tensor (\(recipe.rawValue)) has no plain bytes to copy: \(advice)", name)
+            "a \(kind) tensor (\(recipe.rawValue))\(more) has no plain bytes to copy: \(advice), or leave it "
+                + "out with --skip-unsupported")
     }
 }

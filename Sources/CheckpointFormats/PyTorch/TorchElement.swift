@@ -9,6 +9,16 @@ struct TorchElement: Hashable {
     /// What it is in SafeTensors, or nil where that has nothing like it.
     let dtype: DType?
 
+    /// The elements in a byte of storage, which torch counts for views but not for storages: more than one for the
+    /// quantised dtypes of less than a byte.
+    var elementsInByte: Int {
+        switch name {
+        case "quint4x2": 2
+        case "quint2x4": 4
+        default: 1
+        }
+    }
+
     /// The element that untyped storage counts in.
     static let byte = TorchElement(name: "uint8", byteWidth: 1, dtype: .u8)
 

@@ -38,6 +38,12 @@ public struct SafeTensorsFormat: FileFormat {
         } catch {
             throw CheckpointError(error, file: file.name)
         }
+        guard HubShardsFormat.rank(of: path) == nil || !header.metadata.contains(where: { $0.key == "DCP_SHARDING_INFO" })
+        else {
+            throw CheckpointError(
+                .unsupported, "partial-shard",
+                "it holds the parts of tensors that one rank had: name the directory of all parts", file: file.name)
+        }
         return Checkpoint(
             format: name, tensors: TensorTable(header, of: file), metadata: MetadataTable(header.metadata),
             files: [SourceFile(path: path, source: file)],

@@ -22,9 +22,15 @@ public protocol ComputedTensor: Sendable {
     ///
     /// Takes at most ``TensorSource/scratchByteCount`` of memory beside the buffer and what the inputs take.
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError)
+    /// The same rounded to another floating dtype of whole bytes; nil where the rule has no more digits than its
+    /// result.
+    func rounded(to dtype: DType) -> (any ComputedTensor)?
 }
 
 extension ComputedTensor {
+    /// None.
+    public func rounded(to dtype: DType) -> (any ComputedTensor)? { nil }
+
     /// That of the most demanding input.
     public var preferredPieceByteCount: Int { inputs.reduce(0) { max($0, $1.preferredPieceByteCount) } }
 }

@@ -21,6 +21,13 @@ public struct Concatenation: Sendable {
     /// The element type.
     public var dtype: DType { parts[0].dtype }
 
+    /// That of all parts together; nil where one is computed.
+    var identity: TensorSource.Identity? {
+        let own = parts.compactMap(\.source.identity)
+        guard own.count == parts.count else { return nil }
+        return TensorSource.Identity(path: "", offset: 0, shape: shape, strides: [UInt64(axis)], parts: own)
+    }
+
     /// The simplest source: the parts' own, where that is all.
     var source: TensorSource { parts.count == 1 ? parts[0].source : .concatenated(self) }
 }

@@ -3,11 +3,12 @@ public import TensorCore
 /// A matrix plus a multiple of the product of two others: `base + scale · (b · a)`.
 ///
 /// Everything is done in `Float`: an element of the product is summed from zero in ascending order of the inner
-/// dimension, multiplied by the scale, added to the base, and rounded to the result's dtype; each step rounds on
-/// its own. Elements are so the same in whatever pieces, on whatever threads they are computed.
+/// dimension by fused multiplications, multiplied by the scale, added to the base, and rounded to the result's
+/// dtype; each step rounds on its own. Elements are so the same in whatever pieces, on whatever threads they are
+/// computed, and those that torch computes on a processor.
 public struct LowRankUpdate: Sendable {
     /// The matrix that is changed, of `out` rows and `in` columns.
-    public let base: TensorExpression
+    public internal(set) var base: TensorExpression
     /// The left factor, of `out` rows and as many columns as the rank.
     public let b: TensorExpression
     /// The right factor, of as many rows as the rank and `in` columns.
@@ -16,6 +17,8 @@ public struct LowRankUpdate: Sendable {
     public let scale: Float
     /// The dtype of the result, one of whole bytes.
     public internal(set) var dtype: DType
+    /// Whether the scaled product is rounded to the result's dtype before it is added.
+    public let roundsUpdate: Bool
 
     /// The dimensions of the result.
     public var shape: [UInt64] { base.shape }
@@ -26,13 +29,14 @@ public struct LowRankUpdate: Sendable {
     func sliced(_ ranges: [Range<UInt64>]) throws(ExpressionError) -> LowRankUpdate {
         LowRankUpdate(
             base: try base.sliced(ranges), b: try b.sliced(axis: 0, ranges[0]),
-            a: try a.sliced(axis: 1, ranges[1]), scale: scale, dtype: dtype)
+            a: try a.sliced(axis: 1, ranges[1]), scale: scale, dtype: dtype,
+            roundsUpdate: roundsUpdate)
     }
 
     func transposed() throws(ExpressionError) -> LowRankUpdate {
         LowRankUpdate(
             base: try base.transposed(), b: try a.transposed(), a: try b.transposed(), scale: scale,
-            dtype: dtype)
+            dtype: dtype, roundsUpdate: roundsUpdate)
     }
 
     /// Enough rows that reading the right factor for them does not matter.
@@ -51,9 +55,10 @@ extension TensorExpression {
     ///   - a: a matrix of `rank` rows and `in` columns.
     ///   - scale: multiplies the product.
     ///   - dtype: the floating dtype of the result; nil for that of `base`.
+    ///   - roundsUpdate: whether the scaled product is rounded to that dtype before it is added.
     public static func lowRankUpdated(
         _ base: TensorExpression, b: TensorExpression, a: TensorExpression, scale: Float,
-        dtype: DType? = nil
+        dtype: DType? = nil, roundsUpdate: Bool = false
     ) throws(ExpressionError) -> TensorExpression {
         let dtype = dtype ?? base.dtype
         guard base.shape.count == 2, b.shape.count == 2, a.shape.count == 2, b.shape[0] == base.shape[0],
@@ -70,7 +75,21 @@ extension TensorExpression {
         guard try byteCount(dtype, base.shape) > 0 else { return TensorExpression(dtype, base.shape, .empty) }
         return TensorExpression(
             dtype, base.shape,
-            .lowRank(LowRankUpdate(base: base, b: b, a: a, scale: scale, dtype: dtype)))
+            .lowRank(
+                LowRankUpdate(
+                    base: base, b: b, a: a, scale: scale, dtype: dtype, roundsUpdate: roundsUpdate)))
+    }
+}
+
+extension LowRankUpdate {
+    /// The update with everything rounded to another dtype instead; so is a base that is itself computed.
+    func rounded(to dtype: DType) -> LowRankUpdate {
+        var result = self
+        result.dtype = dtype
+        if let source = base.source.rounded(to: dtype) {
+            result.base = TensorExpression(dtype, base.shape, source)
+        }
+        return result
     }
 }
 
@@ -103,6 +122,8 @@ extension LowRankUpdate {
     private func compute(_ range: Range<Int>, into buffer: inout MutableRawSpan) throws(IOError) {
         var sums = [Float](repeating: 0, count: range.count)
         try addProduct(range, to: &sums)
+        if roundsUpdate { round(&sums) }
+        let scale = roundsUpdate ? 1 : scale
         // Base, sum and rounding, in parts that stay in the processor's cache.
         let width = dtype.groupByteCount
         let block = max(1 << 15, base.source.blockByteCount / 4)
@@ -114,6 +135,22 @@ extension LowRankUpdate {
             LowRank.add(sums.span.extracting(start..<start + count), times: scale, to: &span)
             var target = buffer._mutatingExtracting(start * width..<(start + count) * width)
             ElementCast.convert(values.span.bytesView, from: .f32, to: dtype, into: &target)
+        }
+    }
+
+    /// Multiplies sums by the scale and rounds them to the dtype.
+    private func round(_ sums: inout [Float]) {
+        let width = dtype.groupByteCount
+        let block = 1 << 14
+        var span = sums.mutableSpan
+        for start in stride(from: 0, to: span.count, by: block) {
+            var part = span._mutatingExtracting(start..<min(span.count, start + block))
+            for index in part.indices { part[index] *= scale }
+            let rounded = [UInt8](count: part.count * width) { bytes in
+                ElementCast.convert(part.span.bytesView, from: .f32, to: dtype, into: &bytes)
+            }
+            var bytes = MutableRawSpan(_elements: &part)
+            ElementCast.convert(rounded.span.bytesView, from: dtype, to: .f32, into: &bytes)
         }
     }
 

@@ -155,6 +155,17 @@ extension TensorSource {
         return castBelowView(from: from, to: to, overflow) ?? plain
     }
 
+    /// The same result rounded to another floating dtype instead of its own, where it is computed in more digits
+    /// than that has; else nil.
+    public func rounded(to dtype: DType) -> TensorSource? {
+        guard dtype.isFloat, dtype.byteWidth != nil else { return nil }
+        switch self {
+        case .lowRank(let node): return .lowRank(node.rounded(to: dtype))
+        case .computed(let node): return node.rounded(to: dtype).map { .computed($0) }
+        default: return nil
+        }
+    }
+
     /// The view of a converted storage, where this is a view of whole groups of elements.
     private func castBelowView(from: DType, to: DType, _ overflow: Overflow) -> TensorSource? {
         guard var view, to.byteWidth != nil, view.elementByteCount == from.groupByteCount else { return nil }

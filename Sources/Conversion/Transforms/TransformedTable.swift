@@ -206,7 +206,9 @@ extension TransformedTable {
     private static func castSource(
         _ source: TensorSource, from: DType, to: DType, overflow: Overflow
     ) -> TensorSource {
-        source.converted(from: from, to: to, overflow: overflow)
+        // What is computed in F32 is rounded once, to what is written.
+        if overflow == .special, let source = source.rounded(to: to) { return source }
+        return source.converted(from: from, to: to, overflow: overflow)
     }
 
     fileprivate static func written(_ row: Row) -> TensorRecord {
