@@ -24,6 +24,8 @@ let package = Package(
         "dcp",
         "zero",
         "names",
+        "gguf",
+        "sentencepiece",
     ].map {
     ].map {
         .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)

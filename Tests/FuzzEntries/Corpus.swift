@@ -32,6 +32,8 @@ public enum Corpus {
         case .ocdbt: return try orbaxParts(root)
         case .dcp: return try distributed(root)
         case .zero: return try zero(root)
+        case .gguf: return try files(root, "gguf", suffix: ".gguf")
+        case .sentencepiece: return try files(root, "sentencepiece", suffix: ".model")
         }
     }
 
@@ -95,6 +97,14 @@ public enum Corpus {
         let files = try lines(root + "/Formats/loaders/cases.jsonl").flatMap { $0["files"]?.members ?? [] }
         let wanted = files.filter { wants($0.key) }.compactMap { $0.value.string.map(decodeBase64) }
         return wanted.filter { $0.count < 1000 }
+    }
+
+    /// The small files of a folder of format fixtures.
+    private static func files(_ root: String, _ folder: String, suffix: String) throws -> [[UInt8]] {
+        let directory = root + "/Tests/Fixtures/formats/" + folder
+        return try FileSystem.names(in: directory).filter { $0.hasSuffix(suffix) }.map { name in
+            try FileSystem.contents(of: Path.join(directory, name), limit: 1 << 20)
+        }.filter { $0.count < 20_000 }
     }
 
     private static func checkpoints(_ root: String, limit: Int) throws -> [[UInt8]] {

@@ -16,6 +16,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
     case nemo, stream
     case dcp, zero
     case names
+    case gguf, sentencepiece
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -34,6 +35,8 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .stream: Self.readStream(bytes)
         case .dcp: Self.readDistributed(bytes)
         case .zero: Self.readZero(bytes)
+        case .gguf: Self.readGGUF(bytes)
+        case .sentencepiece: Self.readVocabulary(bytes)
         }
     }
 }

@@ -47,6 +47,14 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.zero, count: 250) }
     }
 
+    @Test func `GGUF files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.gguf, count: 10_000) }
+    }
+
+    @Test func `models of SentencePiece`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.sentencepiece, count: 10_000) }
+    }
+
     @Test func pipelines() async {
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }

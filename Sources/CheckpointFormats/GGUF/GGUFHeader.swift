@@ -25,7 +25,7 @@ public struct GGUFHeader: Sendable {
     /// The most keys that a header may have.
     static let pairCountLimit = 1 << 16
     /// The most tensors that a header may have.
-    static let tensorCountLimit = 1 << 18
+    static let tensorCountLimit = 1 << 16
     /// A tensor's name must have fewer bytes, for GGML.
     static let nameByteCountLimit = 64
     /// The most dimensions that a tensor may have, for GGML.

@@ -170,6 +170,7 @@ extension GGUFReader {
     }
 
     private func addTokenizer(_ set: GGUFShardSet, to checkpoint: inout Checkpoint) {
+        if let file = GGUFTokenizer.templateFile(set.main) { checkpoint.embedded.append(file) }
         do throws(GGUFTokenizer.Problem) {
             guard let tokenizer = try GGUFTokenizer(set.main) else { return }
             checkpoint.embedded += tokenizer.files()

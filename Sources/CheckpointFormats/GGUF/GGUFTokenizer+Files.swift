@@ -16,14 +16,18 @@ extension GGUFTokenizer {
                     name: "tokenizer.model",
                     source: MadeFile(name: "tokenizer.model") { pieces.encoded() }))
         }
-        files.append(embedded("tokenizer_config.json", config().serialized(indent: 2) + [0x0A]))
-        if templates.count == 1, templates[0].name == "default" {
-            files.append(embedded("chat_template.jinja", Array(templates[0].text.utf8)))
-        }
+        files.append(Self.embedded("tokenizer_config.json", config().serialized(indent: 2) + [0x0A]))
         return files.compactMap(\.self)
     }
 
-    private func embedded(_ name: String, _ contents: [UInt8]) -> EmbeddedFile? {
+    /// The chat template of a header, where there is just one; several stand in the config of the tokenizer.
+    static func templateFile(_ header: GGUFHeader) -> EmbeddedFile? {
+        let templates = templates(header)
+        guard templates.count == 1, templates[0].name == "default" else { return nil }
+        return embedded("chat_template.jinja", Array(templates[0].text.utf8))
+    }
+
+    private static func embedded(_ name: String, _ contents: [UInt8]) -> EmbeddedFile? {
         EmbeddedFile(name: name, source: MemorySource(name: name, contents: contents))
     }
 

@@ -81,6 +81,8 @@ struct GGUFTokenizer: Sendable {
         special.first { $0.name == name }.map { (text($0.id), $0.id) }
     }
 
+    private static let notText = "a token is no UTF-8"
+
     private static func check(_ tokens: GGUFStrings) throws(Problem) {
         guard tokens.count <= limits.count, tokens.byteCount <= limits.byteCount else {
             throw Problem(text: "it has too many tokens")
@@ -94,10 +96,10 @@ struct GGUFTokenizer: Sendable {
                     text: "the token '\(escapedForDisplay(String(decoding: token, as: UTF8.self)))' is there "
                         + "twice")
             }
-            guard String(validating: token, as: UTF8.self) != nil else {
-                throw Problem(text: "a token is no UTF-8")
-            }
+            guard token.first.map({ $0 & 0xC0 != 0x80 }) != false else { throw Problem(text: notText) }
         }
+        // Where all together are, and none begins within a character, each is.
+        guard String(validating: tokens.bytes, as: UTF8.self) != nil else { throw Problem(text: notText) }
     }
 
     private static func kinds(_ header: GGUFHeader, count: Int) throws(Problem) -> [Kind] {
@@ -156,7 +158,7 @@ struct GGUFTokenizer: Sendable {
         return result
     }
 
-    private static func templates(_ header: GGUFHeader) -> [(name: String, text: String)] {
+    static func templates(_ header: GGUFHeader) -> [(name: String, text: String)] {
         let usual = header["tokenizer.chat_template"]?.string.map { [("default", $0)] } ?? []
         let names = header["tokenizer.chat_templates"]?.strings ?? GGUFStrings()
         return usual
