@@ -9,7 +9,6 @@ let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
     targets: [
-    targets: [
         "header",
         "json",
         "index",
@@ -26,7 +25,7 @@ let package = Package(
         "names",
         "gguf",
         "sentencepiece",
-    ].map {
+        "adapter",
     ].map {
         .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
     } + [

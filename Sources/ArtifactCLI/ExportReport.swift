@@ -136,8 +136,13 @@ struct ExportReport {
                         ])
                     })))
         members.append(.init("untied", .array(plan.untied.map { .string($0.string) })))
-        let changes = plan.checkpoint.changes.map { JSONValue.object([.init("kind", .string($0.kind))] + $0.parameters) }
-        members.append(.init("transforms", .array(changes + plan.effects.map(\.json))))
+        members.append(.init("transforms", .array(plan.effects.map(\.json))))
+        if !plan.checkpoint.changes.isEmpty {
+            let changes = plan.checkpoint.changes.map { change in
+                JSONValue.object([.init("kind", .string(change.kind))] + change.parameters)
+            }
+            members.append(.init("changes", .array(changes)))
+        }
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
         if let resumed = result?.resumedByteCount, resumed > 0 {

@@ -27,6 +27,7 @@ public enum Corpus {
         case .stream: return streams + streams.map { $0 + $0.dropFirst() } + streams.map { $0.dropLast() }
         case .pattern: return patterns.map { Array($0.utf8) }
         case .names: return try names(root)
+        case .adapter: return try adapters()
         case .pipeline: return pipelines.map { Array($0.utf8) }
         case .msgpack: return try flaxFiles(root)
         case .ocdbt: return try orbaxParts(root)
@@ -34,6 +35,58 @@ public enum Corpus {
         case .zero: return try zero(root)
         case .gguf: return try files(root, "gguf", suffix: ".gguf")
         case .sentencepiece: return try files(root, "sentencepiece", suffix: ".model")
+        }
+    }
+
+    /// Adapters for the base of the entry: settings, and the names and shapes of their tensors.
+    private static func adapters() throws -> [[UInt8]] {
+        let q = "base_model.model.model.layers.0.self_attn.q_proj."
+        let plain: [(String, [UInt64])] = [(q + "lora_A.weight", [2, 16]), (q + "lora_B.weight", [16, 2])]
+        let lora = #""peft_type":"LORA","r":2,"lora_alpha":4"#
+        let mlx = #""fine_tune_type":"lora","lora_parameters":{"rank":2,"scale":2.0}"#
+        let experts = "base_model.model.model.layers.0.mlp.experts."
+        let embedding = "base_model.model.model.embed_tokens."
+        let cases: [(String, [(String, [UInt64])])] = [
+            (lora, plain), (lora + #","use_rslora":true,"rank_pattern":{"q_(proj|x)+":2}"#, plain),
+            (lora + #","use_dora":true"#, plain + [(q + "lora_magnitude_vector", [16])]),
+            (lora + #","lora_bias":true"#, plain + [(q + "lora_B.bias", [16])]),
+            (lora + #","fan_in_fan_out":true,"alpha_pattern":{"model\\.layers.*":1e3}"#, plain),
+            (
+                lora + #","modules_to_save":["lm_head"]"#,
+                plain + [("base_model.model.lm_head.weight", [40, 16])]
+            ),
+            (lora, plain + [("base_model.model.model.norm.modules_to_save.default.weight", [16])]),
+            (
+                lora + #","trainable_token_indices":[3,39,0]"#,
+                plain + [(embedding + "token_adapter.trainable_tokens_delta", [3, 16])]
+            ),
+            (lora, [(embedding + "lora_embedding_A", [2, 40]), (embedding + "lora_embedding_B", [16, 2])]),
+            (
+                lora + #","target_parameters":["mlp.experts.down_proj"]"#,
+                [(experts + "lora_A.weight", [6, 8]), (experts + "lora_B.weight", [16, 6])]
+            ),
+            (
+                lora,
+                [
+                    ("base_model.model.conv.lora_A.weight", [2, 3, 4, 4]),
+                    ("base_model.model.conv.lora_B.weight", [16, 2, 1, 1]),
+                ]
+            ),
+            (
+                mlx,
+                [
+                    ("model.layers.0.mlp.down_proj.lora_a", [24, 2]),
+                    ("model.layers.0.mlp.down_proj.lora_b", [2, 16]),
+                ]
+            ),
+            (#""peft_type":"LOHA""#, plain),
+        ]
+        return try cases.map { settings, shapes in
+            let layout = try SafeTensorsLayout(
+                tensors: shapes.map { (TensorName($0.0), DType.f32, $0.1) }, metadata: [], alignment: 8)
+            let size = Int(layout.fileByteCount) - layout.header.count
+            return Array("{\(settings)}\n".utf8) + layout.header
+                + [UInt8](repeating: 0x3F, count: size)
         }
     }
 

@@ -17,6 +17,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
     case dcp, zero
     case names
     case gguf, sentencepiece
+    case adapter
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -26,6 +27,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .index: Self.readIndex(bytes)
         case .pytorch: Self.readCheckpoint(bytes)
         case .pattern: Self.readPatterns(bytes)
+        case .adapter: Self.mergeAdapter(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
         case .names: Self.readNames(bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
@@ -92,6 +94,42 @@ extension FuzzEntry {
         precondition(Set(again.entries) == Set(index.entries), "what was written reads as something else")
     }
 
+    /// The config of an adapter up to the first line feed, then its weights: what is accepted is merged into a small
+    /// base, and all of the result can be read.
+    private static func mergeAdapter(_ bytes: [UInt8]) {
+        let end = bytes.firstIndex(of: 0x0A) ?? bytes.endIndex
+        let weights = MemorySource(name: "weights", contents: Array(bytes[end...].dropFirst()))
+        let config = SourceFile(
+            path: "adapter_config.json", source: MemorySource(name: "config", contents: Array(bytes[..<end])))
+        guard let model = try? FormatRegistry.open(source: weights, name: "adapter_model.safetensors"),
+            let adapter = try? Adapter(
+                path: "adapter", config: config, contents: Array(bytes[..<end]), checkpoint: model.checkpoint),
+            let merged = try? base.merging(adapter)
+        else { return }
+        for format in Adapter.Format.allCases { _ = try? adapter.model(as: format) }
+        for tensor in merged.checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
+        _ = try? ExportPlan(model: merged, options: ExportOptions())
+    }
+
+    /// The model into which adapters are merged.
+    private static let base: OpenedModel = {
+        let shapes: [(String, [UInt64])] = [
+            ("model.embed_tokens.weight", [40, 16]), ("lm_head.weight", [40, 16]),
+            ("model.layers.0.self_attn.q_proj.weight", [16, 16]),
+            ("model.layers.0.self_attn.q_proj.bias", [16]),
+            ("model.layers.0.mlp.down_proj.weight", [16, 24]),
+            ("model.layers.0.mlp.experts.down_proj", [3, 16, 8]),
+            ("conv.weight", [16, 3, 4, 4]), ("model.norm.weight", [16]),
+        ]
+        let records = shapes.map { name, shape in
+            TensorRecord(
+                name: TensorName(name), dtype: .bf16, shape: shape,
+                source: .filled(pattern: [0x80, 0x3F], byteCount: shape.reduce(2, *)))
+        }
+        return OpenedModel(
+            checkpoint: Checkpoint(format: "fuzz", tensors: records, files: []), directory: nil)
+    }()
+
     /// A checkpoint that is accepted can be read from its first byte to its last.
     private static func readCheckpoint(_ bytes: [UInt8], name: String = "fuzz.pt") {
         let source = MemorySource(name: name, contents: bytes)
@@ -146,6 +184,16 @@ extension FuzzEntry {
         let half = whole.count / 2
         let tail = try? stream.bytes(at: UInt64(half), count: whole.count - half)
         precondition(tail.map { $0.elementsEqual(whole[half...]) } ?? false, "a stream reads in two ways")
+        for tensor in checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
+    }
+
+    private static func readEnds(of tensor: TensorRecord) {
+        let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
+        var buffer = [UInt8](repeating: 0, count: Int(count))
+        var span = buffer.mutableSpan
+        var raw = MutableRawSpan(_elements: &span)
+        try? tensor.source.read(at: 0, into: &raw)
+        try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
     }
 }
 

@@ -55,6 +55,10 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.sentencepiece, count: 10_000) }
     }
 
+    @Test func adapters() async {
+        await #expect(processExitsWith: .success) { try fuzz(.adapter, count: 3_000) }
+    }
+
     @Test func pipelines() async {
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
     }

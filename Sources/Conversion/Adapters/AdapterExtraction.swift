@@ -219,7 +219,9 @@ extension LowRankFactors {
 
 extension TensorExpression {
     /// A tensor of values in memory; sources of one name are one, so each needs its own.
-    static func holding(_ values: [Float], shape: [UInt64], name: String = "factor") throws(ExpressionError) -> TensorExpression {
+    static func holding(_ values: [Float], shape: [UInt64], name: String = "factor") throws(ExpressionError)
+        -> TensorExpression
+    {
         let bytes = values.span.bytesView.array()
         return try TensorExpression(
             dtype: .f32, shape: shape,

@@ -79,13 +79,15 @@ struct AdapterMerge {
         }
         let old = table[row]
         guard old.shape == tensor.shape else {
-            let isVocabulary = old.shape.count == 2 && tensor.shape.count == 2 && old.shape[1] == tensor.shape[1]
+            let isVocabulary =
+                old.shape.count == 2 && tensor.shape.count == 2 && old.shape[1] == tensor.shape[1]
             throw CheckpointError(
                 .malformed, "adapter-shape",
                 "the adapter's tensor has shape \(tensor.shape), the base's \(old.shape)"
                     + (isVocabulary
                         ? ": its vocabulary was resized, so the base must be resized to \(tensor.shape[0]) rows "
-                            + "before the merge" : ""), file: adapter.path, tensor: old.name)
+                            + "before the merge" : ""),
+                file: adapter.path, tensor: old.name)
         }
         _ = try weight(row)
         table.set(row, try made(for: row) { () throws(ExpressionError) in try tensor.cast(to: old.dtype) })

@@ -9,7 +9,8 @@ extension OpenedModel {
     /// Reads headers only; the weights are computed when they are read. Every tensor of the adapter is used.
     ///
     /// - Throws: where the adapter is not one of this model: a module or a shape does not fit.
-    public func merging(_ adapter: Adapter, rounding: MergeRounding = .once) throws(ConversionError) -> OpenedModel
+    public func merging(_ adapter: Adapter, rounding: MergeRounding = .once) throws(ConversionError)
+        -> OpenedModel
     {
         var merge = AdapterMerge(
             checkpoint, adapter, config: try ModelConfig(of: self), rounding: rounding)
@@ -55,8 +56,9 @@ extension OpenedModel {
         let key = "tie_word_embeddings"
         if !members.contains(where: { $0.key == key }) { members.append(JSONMember(key, .bool(false))) }
         let text = JSONValue.object(members).serialized(indent: 2) + [0x0A]
-        guard let file = EmbeddedFile(
-            name: "config.json", source: MemorySource(name: "config.json", contents: text))
+        guard
+            let file = EmbeddedFile(
+                name: "config.json", source: MemorySource(name: "config.json", contents: text))
         else { return }
         replace(file)
         checkpoint.changes.append(
@@ -91,7 +93,7 @@ extension Adapter {
             parameters: [
                 .init("adapter", .string(label)), .init("format", .string(format.rawValue)),
                 .init("rank", .integer(settings.rank)), .init("alpha", .number("\(settings.alpha)")),
-                .init("rounding", .string(rounding.rawValue)), .init("tensors", .integer(count)),
+                .init("update_rounding", .string(rounding.rawValue)), .init("tensors", .integer(count)),
             ],
             summary: "\(escapedForDisplay(label)): \(modules.count) modules of rank \(settings.rank) into "
                 + "\(count) tensors")
