@@ -48,7 +48,7 @@ struct GGUFConfig {
         members += architecture.constants
         addAttention(to: &members, headDimension: headDimension)
         addRotation(to: &members, headDimension: headDimension)
-        members += tokenMembers(header)
+        members += tokenMembers()
         members.append(JSONMember("tie_word_embeddings", .bool(!has("output.weight"))))
         addDType(to: &members)
         return .object(members)
@@ -206,17 +206,17 @@ extension GGUFConfig {
         return nil
     }
 
-    /// The special tokens by their numbers.
-    private func tokenMembers(_ header: GGUFHeader) -> [JSONMember] {
-        [("bos", "bos_token_id"), ("eos", "eos_token_id"), ("padding", "pad_token_id")].compactMap {
-            (key, member) in
-            header["tokenizer.ggml.\(key)_token_id"]?.int.map { JSONMember(member, .integer($0)) }
+    /// The special tokens by their numbers; null where there is none, since configs have defaults of their own.
+    private func tokenMembers() -> [JSONMember] {
+        [("bos", "bos_token_id"), ("eos", "eos_token_id"), ("padding", "pad_token_id")].map { key, member in
+            let id = header["tokenizer.ggml.\(key)_token_id"]?.int
+            return JSONMember(member, id.map { .integer($0) } ?? .null)
         }
     }
 
     /// Defaults for generation: the special tokens.
     func generation() -> JSONValue? {
-        var members = tokenMembers(header)
+        var members = tokenMembers().filter { !$0.value.isNull }
         if members.isEmpty { return nil }
         let ends = ["eos", "eot"].compactMap { header["tokenizer.ggml.\($0)_token_id"]?.int }
         if Set(ends).count > 1, let index = members.firstIndex(where: { $0.key == "eos_token_id" }) {
