@@ -77,12 +77,11 @@ public struct GGUFOutput: OutputFormat {
     private static func metadata(
         _ config: JSONValue, of model: OutputModel
     ) throws(CheckpointError) -> GGUFMetadata {
-        // Nothing of this machine: equal models give equal files.
+        // Nothing of this machine: equal models give equal files. A made-up name would make llama.cpp look for the
+        // tokens of its namesakes; without one, Mistral is taken for Llama when the file is read again.
         let known = config["_name_or_path"]?.string.map { Path.name(of: $0) } ?? ""
-        let type = config["model_type"]?.string ?? ""
-        return try GGUFMetadata(
-            config: config, name: known.isEmpty ? type.prefix(1).uppercased() + type.dropFirst() : known
-        ) { (name) throws(CheckpointError) in try model.source.contents(of: name) }
+        let usual = config["model_type"]?.string == "mistral" ? "Mistral" : nil
+        return try GGUFMetadata(config: config, name: known.isEmpty ? usual : known) { (name) throws(CheckpointError) in try model.source.contents(of: name) }
     }
 
     private static func record(_ tensor: (name: TensorName, values: [Float])) -> TensorRecord {
