@@ -8,7 +8,7 @@ let settings: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableExperimentalFeat
 let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
-    targets: ["header", "json", "index", "pytorch", "pickle", "pattern", "pipeline"].map {
+    targets: ["header", "json", "index", "pytorch", "pickle", "pattern", "pipeline", "npy", "onnx", "hdf5"].map {
         .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
     } + [
         .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),

@@ -20,6 +20,9 @@ public enum Corpus {
         case .pickle: return try pickles(root)
         case .pattern: return patterns.map { Array($0.utf8) }
         case .pipeline: return pipelines.map { Array($0.utf8) }
+        case .npy: return try fixtures(root, ["npy", "npy/made", "npy/npz"])
+        case .onnx: return try fixtures(root, ["onnx/made", "onnx/ext"])
+        case .hdf5: return try fixtures(root, ["hdf5/made", "keras"])
         }
     }
 
@@ -58,6 +61,16 @@ public enum Corpus {
                 try FileSystem.contents(of: Path.join(directory, name), limit: 1 << 20)
             }
         }.filter { $0.count <= limit }
+    }
+
+    /// The files of some folders of fixtures.
+    private static func fixtures(_ root: String, _ folders: [String]) throws -> [[UInt8]] {
+        try folders.flatMap { folder in
+            let directory = root + "/Tests/Fixtures/formats/" + folder
+            return try FileSystem.names(in: directory).map { Path.join(directory, $0) }.filter { path in
+                try FileSystem.kind(of: path) == .file
+            }.map { path in try FileSystem.contents(of: path, limit: 1 << 20) }
+        }.filter { $0.count <= 8192 }
     }
 
     /// The stored pickles of the archives.

@@ -13,6 +13,7 @@ internal import TensorCore
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
     case header, json, index, pytorch, pickle, pattern, pipeline
+    case npy, onnx, hdf5
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -23,6 +24,9 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .pytorch: Self.readCheckpoint(bytes)
         case .pattern: Self.readPatterns(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
+        case .npy: Self.readFile(bytes, name: "fuzz.npz")
+        case .onnx: Self.readFile(bytes, name: "fuzz.onnx")
+        case .hdf5: Self.readFile(bytes, name: "fuzz.h5")
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         }
     }
@@ -83,6 +87,22 @@ extension FuzzEntry {
     private static func readCheckpoint(_ bytes: [UInt8]) {
         let source = MemorySource(name: "fuzz", contents: bytes)
         guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
+        readTensors(of: checkpoint)
+    }
+
+    /// The same for a file of any format.
+    private static func readFile(_ bytes: [UInt8], name: String) {
+        var options = ReadOptions()
+        options.skipsUnsupported = bytes.count % 2 == 0
+        options.voidDType = .bf16
+        let source = MemorySource(name: name, contents: bytes)
+        guard let model = try? FormatRegistry.open(source: source, name: name, options: options) else {
+            return
+        }
+        readTensors(of: model.checkpoint)
+    }
+
+    private static func readTensors(of checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
         for tensor in checkpoint.tensors where tensor.byteCount > 0 {
             let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
