@@ -2,9 +2,12 @@
 """Make the fixtures of arrays (npy, npz, onnx, mlx, hdf5) and what they hold, with the libraries that own them.
 
 Each part is made only where its library can be imported, so that several environments can make them in turn;
-`expected-arrays.json` keeps what the other parts said. Usage: python arrays.py
+`expected-arrays.json` keeps what the other parts said.
+
+Usage: python arrays.py [--root FOLDER] [--seed NUMBER]
 """
 
+import argparse
 import hashlib
 import io
 import json
@@ -17,8 +20,7 @@ import ml_dtypes
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPECTED = ROOT / "expected-arrays.json"
-cases = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
+cases = {}
 
 NAMES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32",
@@ -212,14 +214,22 @@ def make_npz():
 
 
 def main():
-    global rng
-    for seed, part in enumerate((make_npy, make_npz, make_onnx, make_mlx, make_hdf5)):
-        rng = np.random.default_rng(seed)
+    global rng, ROOT
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=Path, default=ROOT)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    ROOT = options.root
+    expected = ROOT / "expected-arrays.json"
+    if expected.exists():
+        cases.update(json.loads(expected.read_text()))
+    for number, part in enumerate((make_npy, make_npz, make_onnx, make_mlx, make_hdf5)):
+        rng = np.random.default_rng(options.seed + number)
         try:
             part()
         except ImportError as error:
             print(f"{part.__name__}: left as it was ({error})")
-    EXPECTED.write_text(json.dumps(cases, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    expected.write_text(json.dumps(cases, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     print(f"{len(cases)} cases")
 
 
