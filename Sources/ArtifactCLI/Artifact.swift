@@ -13,7 +13,8 @@ struct Artifact: ParsableCommand {
             """,
         version: Version.current,
         subcommands: [
-            Export.self, Plan.self, Reshard.self, Cast.self, Cat.self, Inspect.self, Verify.self, Check.self,
+            Export.self, Plan.self, Reshard.self, Cast.self, Cat.self, Inspect.self, Diff.self, Verify.self,
+            Check.self,
             Index.self, Metadata.self, Run.self, Formats.self,
         ])
 
