@@ -8,13 +8,14 @@ let settings: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableExperimentalFeat
 let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
-    targets: ["header", "json", "index", "pytorch", "pickle", "pattern", "pipeline", "npy", "onnx", "hdf5"].map {
-        .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
-    } + [
-        .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),
-        .executableTarget(
-            name: "differential",
-            dependencies: entries + [.product(name: "SafeTensors", package: "artifact")],
-            swiftSettings: settings),
-    ]
+    targets: ["header", "json", "index", "pytorch", "pickle", "pattern", "pipeline", "npy", "onnx", "hdf5"]
+        .map {
+            .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
+        } + [
+            .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),
+            .executableTarget(
+                name: "differential",
+                dependencies: entries + [.product(name: "SafeTensors", package: "artifact")],
+                swiftSettings: settings),
+        ]
 )

@@ -6,7 +6,8 @@ public import TensorCore
 public enum FormatRegistry {
     /// The formats of one file, in the order in which they are asked.
     public static let fileFormats: [any FileFormat] = [
-        NPYFormat(), NPZFormat(), ONNXFormat(), HDF5Format(), KerasFormat(), PyTorchFormat(), SafeTensorsFormat(),
+        NPYFormat(), NPZFormat(), ONNXFormat(), HDF5Format(), KerasFormat(), PyTorchFormat(),
+        SafeTensorsFormat(),
     ]
     /// The formats of a whole directory, in the order in which they are asked; a directory of none of them is
     /// one of the hub's layout.

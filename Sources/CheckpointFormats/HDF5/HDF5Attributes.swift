@@ -38,7 +38,9 @@ extension HDF5Object {
         try head.signature("GCOL")
         try head.skip(4)
         let size = try head.u64()
-        guard size >= 16, size <= Self.textLimit else { throw head.broken("a heap of texts of \(size) bytes") }
+        guard size >= 16, size <= Self.textLimit else {
+            throw head.broken("a heap of texts of \(size) bytes")
+        }
         var body = try file.cursor(at: address + 16, count: Int(size) - 16)
         while body.remaining >= 16 {
             let number = try body.u16()

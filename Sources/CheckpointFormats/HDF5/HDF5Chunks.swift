@@ -27,7 +27,9 @@ struct HDF5ChunkIndex {
     ) throws(CheckpointError) {
         let flags = version == 4 ? try layout.u8() : 0
         let rank = dataset.shape.count
-        guard try layout.u8() == rank + 1 else { throw layout.broken("chunks of another rank than their dataset") }
+        guard try layout.u8() == rank + 1 else {
+            throw layout.broken("chunks of another rank than their dataset")
+        }
         let width = version == 4 ? try layout.u8() : 4
         var address = HDF5File.nowhere
         if version == 3 { address = try layout.u64() }
@@ -64,7 +66,8 @@ struct HDF5ChunkIndex {
             }
         default:
             throw dataset.refusal(
-                "its chunks are listed in a way that is not read; write the file again without libver='latest'")
+                "its chunks are listed in a way that is not read; write the file again without libver='latest'"
+            )
         }
     }
 
@@ -118,9 +121,10 @@ struct HDF5ChunkGrid {
         self.dataset = dataset
         self.index = index
         self.cache = cache
-        filters = try dataset.object.message(.filters).map { (message) throws(CheckpointError) in
-            try HDF5Filter.read(message.body, dataset)
-        } ?? []
+        filters =
+            try dataset.object.message(.filters).map { (message) throws(CheckpointError) in
+                try HDF5Filter.read(message.body, dataset)
+            } ?? []
     }
 
     func expression() throws(CheckpointError) -> TensorExpression { try box(axis: 0, first: 0, sizes: []) }
@@ -188,7 +192,8 @@ enum HDF5Filter {
             switch number {
             case 1: filters.append(.deflate)
             case 2: filters.append(.shuffle)
-            default: throw dataset.refusal("it is written with filter \(number); deflate and shuffle are read")
+            default:
+                throw dataset.refusal("it is written with filter \(number); deflate and shuffle are read")
             }
         }
         return filters
@@ -234,7 +239,8 @@ final class HDF5Chunk: ByteSource {
                 let input = MemorySource(name: name, contents: bytes)
                 bytes =
                     try DecompressedSource.contents(
-                        of: input, range: 0..<input.byteCount, compression: .zlib, limit: Int(byteCount)) ?? []
+                        of: input, range: 0..<input.byteCount, compression: .zlib, limit: Int(byteCount))
+                    ?? []
             case .shuffle: bytes = ElementBits.unshuffled(bytes, width: width)
             }
         }

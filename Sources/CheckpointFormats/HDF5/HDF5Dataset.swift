@@ -21,7 +21,9 @@ struct HDF5Dataset {
         func unsupported(_ code: String, _ message: String) -> CheckpointError {
             object.file.error(.unsupported, code, message, at: object.address)
         }
-        guard !type.isShared else { throw unsupported("hdf5-type", "its type is kept under a name of its own") }
+        guard !type.isShared else {
+            throw unsupported("hdf5-type", "its type is kept under a name of its own")
+        }
         guard object.message(.externalFiles) == nil else {
             throw unsupported("hdf5-external", "its bytes are in other files")
         }
@@ -102,7 +104,9 @@ struct HDF5Dataset {
         }
     }
 
-    private func compact(_ layout: inout HDF5Cursor, _ count: UInt64) throws(CheckpointError) -> TensorExpression {
+    private func compact(_ layout: inout HDF5Cursor, _ count: UInt64) throws(CheckpointError)
+        -> TensorExpression
+    {
         let size = try layout.u16()
         guard UInt64(size) == count, size <= layout.remaining else {
             throw file.error(
@@ -113,7 +117,9 @@ struct HDF5Dataset {
         return try tensor(.extent(try file.extent(at: place, count: count)), shape)
     }
 
-    private func contiguous(_ layout: inout HDF5Cursor, _ count: UInt64) throws(CheckpointError) -> TensorExpression {
+    private func contiguous(_ layout: inout HDF5Cursor, _ count: UInt64) throws(CheckpointError)
+        -> TensorExpression
+    {
         let address = try layout.u64()
         let size = try layout.u64()
         if address == HDF5File.nowhere { return try filled(shape) }

@@ -41,7 +41,8 @@ final class HDF5File {
         if version < 2 { try start.skip(4) }
         let sizes = (try start.u8(), try start.u8())
         guard sizes == (8, 8) else {
-            throw error(.unsupported, "hdf5-sizes", "its addresses have \(sizes.0) bytes, and 8 are read", at: 9)
+            throw error(
+                .unsupported, "hdf5-sizes", "its addresses have \(sizes.0) bytes, and 8 are read", at: 9)
         }
         switch version {
         case 0: try start.skip(9)

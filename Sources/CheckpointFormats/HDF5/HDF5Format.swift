@@ -70,7 +70,8 @@ public struct KerasFormat: FileFormat {
                 file: file.name, member: entry.text)
         }
         let (source, range): (any ByteSource, Range<UInt64>)
-        do { (source, range) = try archive.data(of: entry, name: file.source.name + "!" + entry.text) } catch {
+        do { (source, range) = try archive.data(of: entry, name: file.source.name + "!" + entry.text) } catch
+        {
             throw CheckpointError(error, file: file.name)
         }
         let hdf5 = try HDF5File(source, range: range, name: file.name, member: entry.text)

@@ -55,7 +55,8 @@ struct HDF5Reader {
             else { return (top, nil) }
             for link in links where !link.name.elementsEqual("model_weights".utf8) {
                 skipped.append(
-                    SkippedItem(name: String(decoding: link.name, as: UTF8.self), reason: "not the model's weights"))
+                    SkippedItem(
+                        name: String(decoding: link.name, as: UTF8.self), reason: "not the model's weights"))
             }
             return (try HDF5Object(in: file, at: address), "model_weights")
         }
@@ -86,7 +87,8 @@ struct HDF5Reader {
             return
         }
         if path.suffix(5).elementsEqual("/vars".utf8), let title = try object.text(ofAttribute: "name") {
-            layerNames.append(JSONMember(String(name.dropLast(5)), .string(String(decoding: title, as: UTF8.self))))
+            layerNames.append(
+                JSONMember(String(name.dropLast(5)), .string(String(decoding: title, as: UTF8.self))))
         }
         let isKeras = isTop && group.links.contains { Self.kerasGroups.contains(ByteKey($0.name)) }
         for link in group.links {
@@ -117,7 +119,8 @@ struct HDF5Reader {
                 skipped.append(SkippedItem(name: name.string, reason: "no dataset"))
                 return
             }
-            guard String(validating: path, as: UTF8.self) != nil, !path.isEmpty, names.insert(name).inserted else {
+            guard String(validating: path, as: UTF8.self) != nil, !path.isEmpty, names.insert(name).inserted
+            else {
                 throw file.error(
                     .malformed, "bad-name", "its name is not UTF-8 or not the only one of its kind",
                     at: object.address)
@@ -141,7 +144,8 @@ enum KerasConfig {
         guard let config, holdsLambda(config) else { return [] }
         return [
             CheckpointWarning(
-                "lambda-layer", "the model has Lambda layers, whose code stands in its config; nothing was run",
+                "lambda-layer",
+                "the model has Lambda layers, whose code stands in its config; nothing was run",
                 file: file)
         ]
     }
