@@ -26,13 +26,11 @@ let package = Package(
         "gguf",
         "sentencepiece",
         "adapter",
+        "corpus",
+        "differential",
+        "artifact",
+        "npy",
+        "onnx",
+        "hdf5",
     ].map {
-        .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
-    } + [
-        .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),
-        .executableTarget(
-            name: "differential",
-            dependencies: entries + [.product(name: "SafeTensors", package: "artifact")],
-            swiftSettings: settings),
-    ]
 )

@@ -101,9 +101,12 @@ extension ModelDirectory {
         for suffix in [".safetensors", ".bin"] where files.contains("adapter_model" + suffix) {
             return .file("adapter_model" + suffix)
         }
+        // Beside an ONNX model a file of any such name holds its tensors.
+        let hasONNX = files.contains { $0.hasSuffix(".onnx") }
         for suffixes in weightSuffixes {
             let candidates = files.filter { name in
                 suffixes.contains { name.hasSuffix($0) } && !SideFile.isTrainingState(name)
+                    && !(hasONNX && name.hasSuffix(".bin"))
             }
             if candidates.count == 1 { return .file(candidates[0]) }
             if candidates.count > 1 { throw ambiguous(candidates, directory) }

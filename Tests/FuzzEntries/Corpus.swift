@@ -34,8 +34,20 @@ public enum Corpus {
         case .dcp: return try distributed(root)
         case .zero: return try zero(root)
         case .gguf: return try files(root, "gguf", suffix: ".gguf")
+        case .npy: return try fixtures(root, ["npy", "npy/made", "npy/npz"])
+        case .onnx: return try fixtures(root, ["onnx/made", "onnx/ext"])
+        case .hdf5: return try fixtures(root, ["hdf5/made", "keras"])
         case .sentencepiece: return try files(root, "sentencepiece", suffix: ".model")
         }
+    }
+
+    private static func fixtures(_ root: String, _ folders: [String]) throws -> [[UInt8]] {
+        try folders.flatMap { folder in
+            let directory = root + "/Tests/Fixtures/formats/" + folder
+            return try FileSystem.names(in: directory).map { Path.join(directory, $0) }.filter { path in
+                try FileSystem.kind(of: path) == .file
+            }.map { path in try FileSystem.contents(of: path, limit: 1 << 20) }
+        }.filter { $0.count <= 8192 }
     }
 
     /// Adapters for the base of the entry: settings, and the names and shapes of their tensors.

@@ -17,7 +17,7 @@ extension FuzzEntry {
             guard let checkpoint = try? DCPFormat.read(files, location: "fuzz", options: options) else {
                 continue
             }
-            probe(checkpoint)
+            readEnds(of: checkpoint)
         }
     }
 
@@ -41,7 +41,7 @@ extension FuzzEntry {
                 options.precision = precision
                 guard let checkpoint = try? DeepSpeedFormat.read(files, location: "fuzz", options: options)
                 else { continue }
-                probe(checkpoint)
+                readEnds(of: checkpoint)
             }
         }
     }

@@ -32,13 +32,13 @@ extension FuzzEntry {
             let mapped = try? map.map(
                 tensors, from: scheme ?? ArchitectureMap.canonicalScheme, to: target, dimensions: dimensions,
                 unmapped: .left, isPartial: isPartial, file: "fuzz")
-            for tensor in mapped?.tensors.prefix(64) ?? [] { readEnds(of: tensor) }
+            for tensor in mapped?.tensors.prefix(64) ?? [] { checkEnds(of: tensor) }
         }
         let parts = [TensorTable(tensors), TensorTable(tensors)]
         _ = try? map.joining(parts, scheme: "meta", dimensions: dimensions, file: "fuzz")
     }
 
-    private static func readEnds(of tensor: TensorRecord) {
+    private static func checkEnds(of tensor: TensorRecord) {
         precondition(tensor.byteCount == (try? tensor.expression)?.byteCount, "a size is wrong")
         let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
         for offset in [0, tensor.byteCount - count] where count > 0 {

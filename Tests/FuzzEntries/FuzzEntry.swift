@@ -18,6 +18,7 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
     case names
     case gguf, sentencepiece
     case adapter
+    case npy, onnx, hdf5
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -38,6 +39,9 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .dcp: Self.readDistributed(bytes)
         case .zero: Self.readZero(bytes)
         case .gguf: Self.readGGUF(bytes)
+        case .npy: Self.readFile(bytes, name: "fuzz.npz")
+        case .onnx: Self.readFile(bytes, name: "fuzz.onnx")
+        case .hdf5: Self.readFile(bytes, name: "fuzz.h5")
         case .sentencepiece: Self.readVocabulary(bytes)
         }
     }
@@ -145,28 +149,35 @@ extension FuzzEntry {
         }
     }
 
-    /// Reads the first and the last elements of all tensors.
+    /// Reads the first and the last elements of all tensors, and the beginnings of files inside.
     static func readEnds(of checkpoint: Checkpoint) {
-    private static func readCheckpoint(_ bytes: [UInt8]) {
-        let source = MemorySource(name: "fuzz", contents: bytes)
-        guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
-        probe(checkpoint)
-    }
-
-    /// Reads both ends of every tensor.
-    static func probe(_ checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
-        for tensor in checkpoint.tensors where tensor.byteCount > 0 {
-            let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
-            var buffer = [UInt8](repeating: 0, count: Int(count))
-            var span = buffer.mutableSpan
-            var raw = MutableRawSpan(_elements: &span)
-            try? tensor.source.read(at: 0, into: &raw)
-            try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
-        }
+        for tensor in checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
         for file in checkpoint.embedded {
             _ = try? file.source.bytes(at: 0, count: Int(min(file.source.byteCount, 4096)))
         }
+    }
+
+    /// Reads the first and the last elements of a tensor.
+    static func readEnds(of tensor: TensorRecord) {
+        let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
+        var buffer = [UInt8](repeating: 0, count: Int(count))
+        var span = buffer.mutableSpan
+        var raw = MutableRawSpan(_elements: &span)
+        try? tensor.source.read(at: 0, into: &raw)
+        try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
+    }
+
+    /// A file of any format.
+    private static func readFile(_ bytes: [UInt8], name: String) {
+        var options = ReadOptions()
+        options.skipsUnsupported = bytes.count % 2 == 0
+        options.voidDType = .bf16
+        let source = MemorySource(name: name, contents: bytes)
+        guard let model = try? FormatRegistry.open(source: source, name: name, options: options) else {
+            return
+        }
+        readEnds(of: model.checkpoint)
     }
 
     /// A compressed stream of the kind that its first byte says.
@@ -184,16 +195,6 @@ extension FuzzEntry {
         let half = whole.count / 2
         let tail = try? stream.bytes(at: UInt64(half), count: whole.count - half)
         precondition(tail.map { $0.elementsEqual(whole[half...]) } ?? false, "a stream reads in two ways")
-        for tensor in checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
-    }
-
-    private static func readEnds(of tensor: TensorRecord) {
-        let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
-        var buffer = [UInt8](repeating: 0, count: Int(count))
-        var span = buffer.mutableSpan
-        var raw = MutableRawSpan(_elements: &span)
-        try? tensor.source.read(at: 0, into: &raw)
-        try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
     }
 }
 

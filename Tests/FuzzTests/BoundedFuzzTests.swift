@@ -75,6 +75,18 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.ocdbt, count: 10_000) }
     }
 
+    @Test func `NumPy arrays and archives`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.npy, count: 10_000) }
+    }
+
+    @Test func `ONNX models`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.onnx, count: 10_000) }
+    }
+
+    @Test func `HDF5 files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.hdf5, count: 5_000) }
+    }
+
     @Test(arguments: FuzzEntry.allCases)
     func `there are files to start from`(_ entry: FuzzEntry) throws {
         #expect(try Corpus.files(for: entry, root: repositoryRoot).count > 10)

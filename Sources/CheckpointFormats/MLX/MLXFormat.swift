@@ -12,7 +12,9 @@ public struct MLXFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { "mlx" }
     /// One line for people.
-    public var summary: String { "MLX quantised (affine, mxfp4, mxfp8, nvfp4), read as the floats that MLX makes" }
+    public var summary: String {
+        "MLX quantised (affine, mxfp4, mxfp8, nvfp4), read as the floats that MLX makes"
+    }
     /// The usual file names.
     public var patterns: String { "config.json *.safetensors" }
 
