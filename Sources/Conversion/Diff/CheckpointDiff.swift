@@ -187,7 +187,7 @@ public struct CheckpointDiff: Sendable {
         let changed = pairs.filter { names[$0.first.name] != nil }
         let lanes = changed.flatMap { [$0.first, $0.second] }.map { record in
             DigestLane(
-                source: ShardContent(name: "\(record.name)", header: [], tensors: [(0, record.source)]),
+                source: ShardContent(name: "\(record.name)", frames: [], tensors: [(0, record.source)]),
                 segments: [
                     .init(
                         0..<record.byteCount, .sha256, pieceByteCount: record.source.preferredPieceByteCount)
