@@ -223,9 +223,11 @@ extension SideFile.Role {
 extension SideFile {
     /// True for what a trainer keeps beside the weights to go on training.
     static func isTrainingState(_ name: String) -> Bool {
-        ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(
-            name)
-            || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
+        ["training_args.bin", "trainer_state.json"].contains(name)
+            || ["optimizer", "scheduler", "scaler", "sampler"].contains {
+                name.hasPrefix($0 + ".") || name.hasPrefix($0 + "_")
+            }
+            || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
     }
 
     /// True for directories of a trainer's state beside the weights: an optimizer's, and those of DeepSpeed.
