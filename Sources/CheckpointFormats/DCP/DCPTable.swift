@@ -165,16 +165,18 @@ extension DCPTable {
 
     /// Each item is stored once, so that together they cannot be much longer than the files.
     private func checkReferences(_ jobs: [Job]) throws(CheckpointError) {
-        var left = storedByteCount * 8 + (1 << 16)
+        let stored = storedByteCount
+        var left = stored * 8 + (1 << 16)
         for job in jobs {
-            guard job.chunk.slice.byteCount <= left else {
+            // What lies beyond its file is refused when it is looked for; less than this is no archive.
+            let byteCount = max(100, min(job.chunk.slice.byteCount, stored))
+            guard byteCount <= left else {
                 throw CheckpointError(
                     .malformed, "output-limit",
-                    "the metadata refers to \(storedByteCount) stored bytes again and again", file: place,
+                    "the metadata refers to \(stored) stored bytes again and again", file: place,
                     tensor: TensorName(utf8: job.name))
             }
-            // An archive of less than this holds no tensor.
-            left -= min(left, max(job.chunk.slice.byteCount, 100))
+            left -= byteCount
         }
     }
 
