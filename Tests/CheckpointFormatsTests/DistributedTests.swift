@@ -78,6 +78,13 @@ import Testing
         try #require(throws: CheckpointError.self) { try F.read(path) }
     }
 
+    @Test func `a value that would run a command is refused, and named`() throws {
+        let error = try error(F.path("dcp/hostile"))
+        #expect(error.class == .unsafe)
+        #expect(error.global == "posix.system")
+        #expect(error.tensor == "evil")
+    }
+
     @Test func `a missing file of a rank names a tensor that was in it`() throws {
         try F.withCopy(of: "dcp/grid") { copy in
             try FileManager.default.removeItem(atPath: copy + "/__2_0.distcp")

@@ -46,7 +46,9 @@ extension FuzzEntry {
         }
     }
 
-    /// Files that a seed holds: for each its length in two bytes, then what it holds. The last is what is left.
+    /// The files that a seed holds: for each its length in two bytes, then what it holds.
+    ///
+    /// The last is what is left.
     private static func parts(of bytes: [UInt8], count: Int) -> [[UInt8]] {
         var rest = bytes[...]
         var result: [[UInt8]] = []

@@ -20,6 +20,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Fixtures/formats/generate"))
+# For the processes that generators start.
+os.environ["PYTHONWARNINGS"] = "ignore"
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
 
 

@@ -16,7 +16,7 @@ struct DCPReader {
     /// What holds the files, for errors.
     private var place: String { files.location }
 
-    private static let metadataLimit = 512 << 20
+    private static let metadataLimit = PickleLimits().byteCount
     private static let tensorLimit = 1_000_000
 
     init(_ files: CheckpointFiles, prefix: String = "", options: ReadOptions) {

@@ -209,6 +209,10 @@ def expected(out):
         result[f"dcp/{name}"] = {"tensors": flatten(together)}
     for name in ["hub", "hub_indexed"]:
         result[f"dcp/{name}"]["warn"] = ["rank-count-unstated"]
+    result["dcp/objects"] = {
+        "tensors": {"w": digest(numbers(1, (2, 3)))}, "root": "model", "values": {"n": None, "flag": True},
+        "skipped": {"state": 0},
+    }
     result["dcp/ranks"] = {"tensors": {"w": digest(numbers(1, (5, 4))), "b": digest(numbers(2, (3,)))}}
     return result
 
@@ -234,6 +238,20 @@ class Command:
 
     def __reduce__(self):
         return os.system, ("true",)
+
+
+class Stranger:
+    """Of a class that is nobody's business."""
+
+    def __init__(self):
+        self.a = 1
+
+
+def write_values(out):
+    """Values that are objects, saved by one process: one of an unknown class, and one that runs a command."""
+    weights = {"w": numbers(1, (2, 3))}
+    dcp.save({"model": weights, "state": Stranger(), "n": None, "flag": True}, checkpoint_id=f"{out}/objects", no_dist=True)
+    dcp.save({"model": weights, "evil": Command()}, checkpoint_id=f"{out}/hostile", no_dist=True)
 
 
 def edits(out):
@@ -325,6 +343,7 @@ def generate(folder):
     os.makedirs(out)
     for number, world in enumerate(WORLDS):
         mp.spawn(work, (world, 29611 + number, out), world)
+    write_values(out)
     return expected(out), write_edits(out)
 
 
