@@ -283,7 +283,7 @@ class Converted:
 
 
 SIZES = dict(
-    vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+    vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=2, max_position_embeddings=128,
 )  # fmt: skip
 
@@ -294,7 +294,7 @@ def model(kind, **settings):
     result = getattr(transformers, f"{kind}ForCausalLM")(config).float().eval()
     with torch.no_grad():
         for parameter in result.parameters():
-            parameter.copy_(torch.randn_like(parameter) * 0.05)
+            parameter.copy_(torch.randn_like(parameter) * 0.2)
     return result
 
 
@@ -340,7 +340,7 @@ def gemma3():
     result = transformers.Gemma3ForCausalLM(config).float().eval()
     with torch.no_grad():
         for parameter in result.parameters():
-            parameter.copy_(torch.randn_like(parameter) * 0.05)
+            parameter.copy_(torch.randn_like(parameter) * 0.2)
     return result
 
 
@@ -390,6 +390,46 @@ for each in MODELS:
     for kind in [None, Type.Q8_0, Type.Q4_0]:
         title = f"{each} {kind.name if kind else 'F32'} is the model that it was made of"
         check(title)(lambda run, each=each, kind=kind: judge_model(run, each, kind))
+
+
+# MARK: To GGUF
+
+
+def logits(path, tokens):
+    with contextlib.redirect_stderr(io.StringIO()):
+        model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False, n_threads=2)
+    model.eval(tokens)
+    return numpy.array(model.scores[: len(tokens)])
+
+
+def judge_written(run, name):
+    """A directory written as GGUF is the model to llama.cpp, and comes back as it was."""
+    original = MODELS[name][1]()
+    source = run.fresh("source")
+    original.save_pretrained(source)
+    for side in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(LLAMA / side, source)
+    written = run.export(source, "--to", "gguf")
+    path = next(written.glob("*.gguf"))
+    back = load_file(run.export(path) / "model.safetensors")
+    expected = load_file(source / "model.safetensors")
+    assert set(back) == set(expected), set(back) ^ set(expected)
+    for key, values in expected.items():
+        # Gemma's norms are stored with one added, which rounds.
+        same = numpy.allclose(back[key], values, atol=1e-7) if "norm" in key else numpy.array_equal(back[key], values)
+        assert same, key
+    if llama_cpp is None:
+        return "without llama.cpp"
+    tokens = list(range(5, 45))
+    with torch.no_grad():
+        want = original(torch.tensor([tokens])).logits[0].numpy()
+    difference = numpy.abs(logits(path, tokens) - want).max()
+    assert difference < 0.02 * max(1, numpy.abs(want).max()), f"logits differ by {difference}"
+    return f"logits differ by {difference:.1e} of {numpy.abs(want).max():.1f}"
+
+
+for each in MODELS:
+    check(f"{each} goes to llama.cpp and back")(lambda run, each=each: judge_written(run, each))
 
 
 # MARK: Tokenizers
@@ -501,7 +541,24 @@ def sentence_pieces(run):
             if own:
                 assert own == found, (prefix, text, own, found)
         results.append(count)
+        written_again(run, folder, path, count)
     return f"{results} tokens"
+
+
+def written_again(run, folder, path, count):
+    """The files made of a GGUF file become one that llama.cpp tokenises alike, with and without the scores."""
+    if llama_cpp is None:
+        return
+    source = run.fresh("source")
+    model("Llama", vocab_size=count).save_pretrained(source)
+    for side in folder.glob("tokenizer*"):
+        shutil.copy(side, source)
+    for drops in (False, True):
+        if drops:
+            (source / "tokenizer.model").unlink()
+        again = next(run.export(source, "--to", "gguf").glob("*.gguf"))
+        for text in TEXTS:
+            assert tokenize(again, text) == tokenize(path, text), (drops, text)
 
 
 # A name of each way to cut text into words.

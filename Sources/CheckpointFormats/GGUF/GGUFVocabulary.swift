@@ -4,17 +4,17 @@ internal import TensorCore
 
 /// The keys of a GGUF header that the tokenizer files of a model directory become.
 struct GGUFVocabulary {
-    private(set) var pairs: [GGUFPair] = []
-    private(set) var warnings: [CheckpointWarning] = []
+    var pairs: [GGUFPair] = []
+    var warnings: [CheckpointWarning] = []
 
-    private let size: Int
-    private var tokens: [Token] = []
-    private let config: JSONValue
-    private let generation: JSONValue?
-    private let tokenizer: JSONValue?
-    private let settings: JSONValue?
+    let size: Int
+    var tokens: [Token] = []
+    let config: JSONValue
+    let generation: JSONValue?
+    let tokenizer: JSONValue?
+    let settings: JSONValue?
 
-    private struct Token {
+    struct Token {
         var text: [UInt8]
         var score: Float
         var kind: GGUFTokenizer.Kind
@@ -54,11 +54,11 @@ struct GGUFVocabulary {
         try addTemplate(try file("chat_template.jinja"), try json("chat_template.json"))
     }
 
-    private mutating func add(_ key: String, _ value: GGUFValue) {
+    mutating func add(_ key: String, _ value: GGUFValue) {
         pairs.append(GGUFPair("tokenizer.ggml.\(key)", value))
     }
 
-    private static func unsupported(_ message: String, file: String = "tokenizer.json") -> CheckpointError {
+    static func unsupported(_ message: String, file: String = "tokenizer.json") -> CheckpointError {
         CheckpointError(.unsupported, "tokenizer-unknown", message, file: file)
     }
 }
@@ -75,6 +75,13 @@ extension GGUFVocabulary {
         }
         tokens = model.pieces.map { piece in
             Token(text: piece.text, score: piece.score, kind: .init(rawValue: piece.kind) ?? .normal)
+        }
+        if model.hasTable {
+            warnings.append(
+                CheckpointWarning(
+                    "tokenizer-table",
+                    "its table that normalises text is left out: GGUF has no place for it here",
+                    file: "tokenizer.model"))
         }
         try addAddedTokens(score: -1000)
         addScored(addsSpace: model.addsSpace, removesSpaces: model.removesSpaces)
@@ -189,156 +196,6 @@ extension GGUFVocabulary {
             let raw = isSpecial || score == 0 ? Array(text.utf8) : Array(text.replacingMarks().utf8)
             let own = id < tokens.count && tokens[id].kind == .normal ? tokens[id].score : score
             set(id, Token(text: raw, score: own, kind: isSpecial ? .control : .userDefined))
-        }
-    }
-}
-
-// MARK: - Scores of a tokenizer.json
-
-extension GGUFVocabulary {
-    /// Finds out which tokens stand for bytes, and the scores that say the same as the merges.
-    private mutating func addBytesAndScores(
-        _ json: JSONValue, _ merges: [(left: String, right: String)]
-    ) throws(CheckpointError) {
-        var ids: [ByteKey: Int] = [:]
-        for id in tokens.indices { ids[ByteKey(tokens[id].text)] = id }
-        for byte in 0...255 {
-            let digits = String(byte, radix: 16, uppercase: true)
-            guard let id = ids[ByteKey("<0x\(byte < 16 ? "0" : "")\(digits)>")] else { continue }
-            tokens[id].kind = .byte
-        }
-        if let unknown = json["model"]?["unk_token"]?.string, let id = ids[ByteKey(unknown)] {
-            tokens[id].kind = .unknown
-        }
-        for item in json["added_tokens"]?.elements ?? [] where item["special"]?.bool == true {
-            guard let text = item["content"]?.string, let id = ids[ByteKey(text)], tokens[id].kind == .normal
-            else { continue }
-            tokens[id].kind = .control
-        }
-        let scored = merges.compactMap { ids[ByteKey($0.left + $0.right)] }
-        var isScored = [Bool](repeating: false, count: tokens.count)
-        var rank = 0
-        for id in scored where !isScored[id] {
-            isScored[id] = true
-            tokens[id].score = -Float(rank)
-            rank += 1
-        }
-        for id in tokens.indices where !isScored[id] && tokens[id].kind == .normal {
-            tokens[id].score = -Float(rank)
-            rank += 1
-        }
-        try checkScores(merges)
-    }
-
-    /// Refuses merges that scores cannot say.
-    private func checkScores(_ merges: [(left: String, right: String)]) throws(CheckpointError) {
-        var strings = GGUFStrings()
-        for token in tokens { strings.append(token.text.span) }
-        let made = ScoredMerges(tokens: strings, scores: tokens.map(\.score)) { tokens[$0].kind == .normal }
-        let isSame =
-            made.pairs.count == merges.count
-            && zip(made.pairs, merges).allSatisfy { pair, merge in
-                tokens[Int(pair.left)].text.elementsEqual(merge.left.utf8)
-                    && tokens[Int(pair.right)].text.elementsEqual(merge.right.utf8)
-            }
-        guard isSame else {
-            throw Self.unsupported(
-                "its merges are not those of a SentencePiece model, which is the only kind with a fallback to "
-                    + "bytes that GGUF has: put the tokenizer.model beside it")
-        }
-    }
-
-    /// Whether text begins with a space.
-    private static func addsSpace(_ json: JSONValue) throws(CheckpointError) -> Bool {
-        let normaliser = json["normalizer"] ?? .null
-        let steps = normaliser["normalizers"]?.elements ?? (normaliser.isNull ? [] : [normaliser])
-        var adds = false
-        for step in steps {
-            switch step["type"]?.string {
-            case "Prepend" where step["prepend"]?.string == "\u{2581}": adds = true
-            case "Replace" where step["content"]?.string == "\u{2581}": break
-            default: throw unsupported("it changes text in a way that GGUF cannot say")
-            }
-        }
-        let words = json["pre_tokenizer"] ?? .null
-        switch words["type"]?.string {
-        case nil: break
-        case "Metaspace": adds = words["prepend_scheme"]?.string != "never"
-        case "Split" where words["pattern"]?["String"]?.string == " ": break
-        default: throw unsupported("it cuts text into words in a way that GGUF cannot say")
-        }
-        return adds
-    }
-}
-
-// MARK: - Special tokens
-
-extension GGUFVocabulary {
-    private mutating func addSpecial() {
-        for (name, key) in [
-            ("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("sep", "seperator"), ("pad", "padding"),
-            ("cls", "cls"), ("mask", "mask"),
-        ] {
-            guard let id = specialID(name) else { continue }
-            add("\(key)_token_id", .uint32(UInt32(id)))
-        }
-        let (first, last) = addedEnds()
-        add("add_bos_token", .bool(first))
-        add("add_eos_token", .bool(last))
-    }
-
-    /// The number of a special token, by its text or by the number that a config says.
-    private func specialID(_ name: String) -> Int? {
-        let named = settings?["\(name)_token"]
-        if let text = named?.string ?? named?["content"]?.string,
-            let id = tokens.firstIndex(where: { $0.text.elementsEqual(text.utf8) })
-        {
-            return id
-        }
-        for source in [config, config["text_config"], generation] {
-            let value = source?["\(name)_token_id"]
-            guard let id = (value?.uint64 ?? value?.elements?.first?.uint64), id < UInt64(size) else {
-                continue
-            }
-            return Int(id)
-        }
-        return nil
-    }
-
-    /// Whether a text begins and ends with tokens of its own.
-    private func addedEnds() -> (first: Bool, last: Bool) {
-        let processor = tokenizer?["post_processor"]
-        let steps = processor?["processors"]?.elements ?? (processor.map { [$0] } ?? [])
-        let single = steps.first { $0["type"]?.string == "TemplateProcessing" }?["single"]?.elements
-        let first = settings?["add_bos_token"]?.bool ?? (single?.first?["SpecialToken"] != nil)
-        let last = settings?["add_eos_token"]?.bool ?? (single?.last?["SpecialToken"] != nil)
-        // A tokenizer of SentencePiece alone adds the first token unless it is told not to.
-        let addsAnyway = tokenizer == nil && settings?["add_bos_token"]?.bool == nil
-        return (first || addsAnyway, last)
-    }
-
-    private mutating func addTemplate(_ jinja: [UInt8]?, _ json: JSONValue?) throws(CheckpointError) {
-        let stated = json?["chat_template"] ?? settings?["chat_template"]
-        var templates: [(name: String, text: String)] = []
-        if let jinja {
-            templates = [("default", String(decoding: jinja, as: UTF8.self))]
-        } else if let text = stated?.string {
-            templates = [("default", text)]
-        } else {
-            templates = (stated?.elements ?? []).compactMap { item in
-                guard let name = item["name"]?.string, let text = item["template"]?.string else { return nil }
-                return (name, text)
-            }
-        }
-        let others = templates.filter { $0.name != "default" }
-        if !others.isEmpty {
-            pairs.append(GGUFPair("tokenizer.chat_templates", .strings(GGUFStrings(others.map(\.name)))))
-        }
-        for template in others {
-            pairs.append(GGUFPair("tokenizer.chat_template.\(template.name)", .string(template.text)))
-        }
-        if let usual = templates.first(where: { $0.name == "default" }) {
-            pairs.append(GGUFPair("tokenizer.chat_template", .string(usual.text)))
         }
     }
 }

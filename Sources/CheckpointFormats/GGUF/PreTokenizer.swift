@@ -125,10 +125,17 @@ extension PreTokenizer {
         if let inner = steps["pretokenizers"]?.elements {
             return inner.count == 1 ? canonical(inner[0]) : sequence(inner.map(canonical))
         }
-        guard let members = steps.members else { return steps }
-        let kept = members.filter { $0.key != "trim_offsets" }.sorted {
-            $0.key.utf8.lexicographicallyPrecedes($1.key.utf8)
+        guard var members = steps.members else { return steps }
+        members.removeAll { $0.key == "trim_offsets" }
+        let type = steps["type"]?.string
+        if type == "ByteLevel", steps["use_regex"] == nil {
+            members.append(JSONMember("use_regex", .bool(true)))
         }
-        return .object(kept)
+        // What a pattern does not match is nothing, so it is all one whether that is removed.
+        if type == "Split", steps["behavior"]?.string == "Removed", steps["invert"]?.bool == true {
+            members.removeAll { $0.key == "behavior" || $0.key == "invert" }
+            members += [JSONMember("behavior", .string("Isolated")), JSONMember("invert", .bool(false))]
+        }
+        return .object(members.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) })
     }
 }
