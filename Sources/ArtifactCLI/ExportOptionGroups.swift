@@ -60,7 +60,8 @@ struct FormatOptions: ParsableArguments {
         guard to?.format is GGUFOutput else { throw ValidationError("--quantize goes with --to gguf") }
         guard GGUFQuantization.named(quantize) != nil else {
             throw ValidationError(
-                "--quantize takes \(GGUFQuantization.all.map(\.name).joined(separator: ", ")), not \(quantize)")
+                "--quantize takes \(GGUFQuantization.all.map(\.name).joined(separator: ", ")), not \(quantize)"
+            )
         }
     }
 }

@@ -56,7 +56,9 @@ public struct GGUFOutput: OutputFormat {
                     GGUFPair("general.quantization_version", .uint32(2)),
                 ]
             var layout = try Self.layOut(tensors, pairs, of: model)
-            layout.skipped = table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+            layout.skipped =
+                table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+                + model.metadataLeft("text beside the tensors, which GGUF has other keys for")
             layout.warnings = metadata.warnings
             layout.transforms = [
                 Manifest.Transform(
@@ -81,7 +83,9 @@ public struct GGUFOutput: OutputFormat {
         // tokens of its namesakes; without one, Mistral is taken for Llama when the file is read again.
         let known = config["_name_or_path"]?.string.map { Path.name(of: $0) } ?? ""
         let usual = config["model_type"]?.string == "mistral" ? "Mistral" : nil
-        return try GGUFMetadata(config: config, name: known.isEmpty ? usual : known) { (name) throws(CheckpointError) in try model.source.contents(of: name) }
+        return try GGUFMetadata(config: config, name: known.isEmpty ? usual : known) {
+            (name) throws(CheckpointError) in try model.source.contents(of: name)
+        }
     }
 
     private static func record(_ tensor: (name: TensorName, values: [Float])) -> TensorRecord {
@@ -172,7 +176,8 @@ struct GGUFTensor {
             guard let type = GGUFType(tensor.dtype) else {
                 throw CheckpointError(
                     .unsupported, "gguf-dtype",
-                    "GGUF has no \(tensor.dtype.name): convert it with --dtype '\(tensor.name)=f32'", file: file,
+                    "GGUF has no \(tensor.dtype.name): convert it with --dtype '\(tensor.name)=f32'",
+                    file: file,
                     tensor: tensor.name)
             }
             (record, self.type) = (tensor, type)
