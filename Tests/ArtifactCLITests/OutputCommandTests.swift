@@ -163,6 +163,6 @@ struct OutputCommandTests {
             "validate.py", Repository.path("Formats/reports/formats.schema.json"),
             try directory.write("formats.json", result.output))
         let writes = try #require(try result.json()["writes"] as? [[String: Any]])
-        #expect(writes.compactMap { $0["name"] as? String }.prefix(3) == ["safetensors", "pytorch", "npz"])
+        #expect(writes.compactMap { $0["name"] as? String }.prefix(4) == ["safetensors", "pytorch", "gguf", "npz"])
     }
 }

@@ -24,8 +24,8 @@ struct RepositoryTests {
     @Test func `a target imports only targets that stand above it`() throws {
         let order = [
             "CSystem", "CKernels", "CDigest", "COpenSSL", "CZlib", "CZstd", "TensorCore", "StrictJSON",
-            "SafeTensors", "Loaders", "Integrity", "Archives", "Checkpoints", "CheckpointFormats",
-            "Conversion", "Pipelines", "ArtifactCLI",
+            "SafeTensors", "Loaders", "Integrity", "Archives", "Checkpoints", "Architectures",
+            "CheckpointFormats", "Conversion", "Pipelines", "ArtifactCLI",
         ]
         let outside = ["Glibc", "ArgumentParser", "Synchronization"]
         for (place, target) in order.enumerated()
