@@ -92,4 +92,50 @@ enum ArrayFixtures {
         #expect(text.contains("architectures") == (name == "mlx/made/mixed"))
         #expect(side.filter { $0.file.name == "config.json" }.count == 1)
     }
+
+    @Test(arguments: ["npy/npz/deflated.npz", "npy/npz/large.npz"])
+    func `compressed members are read by turns, and more of them than are kept open`(name: String) throws {
+        let tensors = try ArrayFixtures.open(name).checkpoint.tensors
+        var contents: [TensorName: [UInt8]] = [:]
+        var offset: UInt64 = 0
+        while tensors.contains(where: { $0.byteCount > offset }) {
+            for tensor in tensors where tensor.byteCount > offset {
+                let count = Int(min(40_000, tensor.byteCount - offset))
+                contents[tensor.name, default: []] += try [UInt8](count: count) { (span) throws(IOError) in
+                    try tensor.source.read(at: offset, into: &span)
+                }
+            }
+            offset += 40_000
+        }
+        for tensor in tensors {
+            var hash = SHA256()
+            hash.update(contents[tensor.name] ?? [])
+            #expect(hash.finish() == ArrayFixtures.cases[name]?.tensors?[tensor.name.string]?.sha256)
+        }
+    }
+
+    @Test func `external data behind a link that leads out of the directory is refused`() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "artifact-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let source = URL(filePath: ArrayFixtures.directory + "/onnx/made/beside")
+        try FileManager.default.copyItem(
+            at: source.appending(path: "model.onnx"), to: folder.appending(path: "model.onnx"))
+        try FileManager.default.createSymbolicLink(
+            at: folder.appending(path: "weights.bin"),
+            withDestinationURL: source.appending(path: "weights.bin"))
+        let error = try #require(throws: CheckpointError.self) {
+            try FormatRegistry.open(path: folder.appending(path: "model.onnx").path)
+        }
+        #expect(error.code == "path-escape" && error.class == .unsafe && error.tensor == "w")
+    }
+
+    @Test func `a model whose external data cannot be reached says so`() throws {
+        let bytes = try FileSystem.contents(
+            of: ArrayFixtures.directory + "/onnx/made/beside/model.onnx", limit: 1 << 20)
+        let error = try #require(throws: CheckpointError.self) {
+            try FormatRegistry.open(source: MemorySource(name: "remote", contents: bytes), name: "model.onnx")
+        }
+        #expect(error.code == "sibling-unreachable")
+    }
 }

@@ -20,8 +20,6 @@ struct HDF5ChunkIndex {
     let grid: [Int]
     private var nodes: Set<UInt64> = []
 
-    private static let chunkLimit = 1 << 18
-
     init(
         _ dataset: HDF5Dataset, _ layout: inout HDF5Cursor, version: Int
     ) throws(CheckpointError) {
@@ -42,9 +40,8 @@ struct HDF5ChunkIndex {
         }
         self.shape = shape
         let counts = zip(dataset.shape, shape).map { ($0 - 1) / $1 + 1 }
-        guard let total = DType.elementCount(of: counts), total <= UInt64(Self.chunkLimit) else {
-            throw dataset.refusal("it has more than \(Self.chunkLimit) chunks")
-        }
+        let total = DType.elementCount(of: counts) ?? .max
+        try dataset.object.file.countChunks(total, at: dataset.object.address)
         grid = counts.map(Int.init)
         if version == 3 {
             if address != HDF5File.nowhere { try readNode(dataset, at: address, below: 256) }

@@ -14,6 +14,7 @@ final class HDF5File {
     private(set) var root: UInt64 = 0
     private var structures = 0
     private var byteCount = 0
+    private var chunkCount: UInt64 = 0
 
     static let magic: [UInt8] = [0x89, 0x48, 0x44, 0x46, 0x0D, 0x0A, 0x1A, 0x0A]
     /// An address that leads nowhere.
@@ -22,6 +23,8 @@ final class HDF5File {
     /// Structures and bytes of such, over the whole file.
     private static let structureLimit = 2_000_000
     private static let byteLimit = 128 << 20
+    /// Chunks of all datasets, also those that were never written.
+    private static let chunkLimit: UInt64 = 1 << 18
 
     init(
         _ source: any ByteSource, range: Range<UInt64>, name: String, member: String? = nil
@@ -78,6 +81,15 @@ final class HDF5File {
         } catch {
             throw CheckpointError(error)
         }
+    }
+
+    /// Notes that a dataset has so many chunks.
+    func countChunks(_ count: UInt64, at address: UInt64) throws(CheckpointError) {
+        guard count <= Self.chunkLimit - chunkCount else {
+            throw error(
+                .unsupported, "hdf5-layout", "it has more than \(Self.chunkLimit) chunks", at: address)
+        }
+        chunkCount += count
     }
 
     /// The bytes of the source that hold `count` bytes from an address.

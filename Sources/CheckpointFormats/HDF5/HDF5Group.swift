@@ -28,13 +28,9 @@ struct HDF5Group {
         } else if var info = object.message(.linkInfo)?.body {
             try info.skip(1)
             try info.skip(try info.u8() & 1 == 0 ? 0 : 8)
-            guard try info.u64() == HDF5File.nowhere else {
-                throw file.error(
-                    .unsupported, "hdf5-dense",
-                    "a group keeps its members in a fractal heap, which is not read; write the file again without "
-                        + "libver='latest'", at: object.address)
-            }
+            let heap = try info.u64()
             for message in object.messages where message.kind == .link { try readLink(message.body) }
+            if heap != HDF5File.nowhere { try readHeap(at: heap, index: try info.u64()) }
         } else {
             return nil
         }
@@ -96,6 +92,15 @@ struct HDF5Group {
     }
 
     // MARK: - Messages
+
+    /// The links of a large group, which are in no order of their own.
+    private mutating func readHeap(at address: UInt64, index: UInt64) throws(CheckpointError) {
+        let heap = try HDF5FractalHeap(in: file, at: address)
+        for identifier in try HDF5NameTree(in: file, at: index).identifiers {
+            try readLink(try heap.object(identifier))
+        }
+        links.sort { $0.name.lexicographicallyPrecedes($1.name) }
+    }
 
     private mutating func readLink(_ message: HDF5Cursor) throws(CheckpointError) {
         var cursor = message

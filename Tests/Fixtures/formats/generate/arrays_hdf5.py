@@ -55,7 +55,9 @@ def make(g):
 
     good("dtypes.h5", dtypes)
     good("latest.h5", lambda f: [f.create_dataset(k, data=v) for k, v in list(arrays.items())[:7]], libver="latest")
-    bad("dense.h5", dtypes, "hdf5-dense", libver="latest")
+    good("dense.h5", dtypes, libver="latest")
+    for count in (9, 300):
+        good(f"dense{count}.h5", lambda f: [f.create_dataset(f"g/{'n' * (i % 9)}{i}", data=np.int16(i)) for i in range(count)], libver="v110")
 
     big = sample("f4", (37, 29, 5))
 
