@@ -14,7 +14,8 @@ extension DiffReport {
             .init("second_tensor_count", .integer(diff.secondCount)),
             .init("same_tensor_count", .integer(diff.sameCount)),
             .init("same_file_count", .integer(diff.sameFileCount)),
-            .init("tensors", .array(diff.tensors.map(\.json))), .init("files", .array(diff.files.map(\.json))),
+            .init("tensors", .array(diff.tensors.map(\.json))),
+            .init("files", .array(diff.files.map(\.json))),
         ])
     }
 }
@@ -49,7 +50,8 @@ extension ElementDifference {
             .init("incomparable", .integer(incomparable)), .init("max_abs", number(maximum)),
             .init("mean_abs", number(mean)), .init("relative", number(relative)),
             .init("nan_first", .integer(nansInFirst)), .init("nan_second", .integer(nansInSecond)),
-            .init("inf_first", .integer(infinitiesInFirst)), .init("inf_second", .integer(infinitiesInSecond)),
+            .init("inf_first", .integer(infinitiesInFirst)),
+            .init("inf_second", .integer(infinitiesInSecond)),
         ])
     }
 }

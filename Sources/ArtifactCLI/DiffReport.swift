@@ -28,10 +28,13 @@ struct DiffReport {
         var lines: [String] = []
         let shown = diff.tensors.prefix(listsAll ? diff.tensors.count : Self.shortRowLimit)
         var table = Table(.left, .left, .left, .right, .right)
-        for tensor in shown { table.add("\(tensor.name)", tensor.what, tensor.distance, tensor.part, tensor.relative) }
+        for tensor in shown {
+            table.add("\(tensor.name)", tensor.what, tensor.distance, tensor.part, tensor.relative)
+        }
         lines += table.lines(indent: "  ")
         if shown.count < diff.tensors.count {
-            lines.append("  … and \(counted(diff.tensors.count - shown.count, "tensor")) more: use --all or --json")
+            lines.append(
+                "  … and \(counted(diff.tensors.count - shown.count, "tensor")) more: use --all or --json")
         }
         if listsAll {
             for tensor in shown {
@@ -42,7 +45,9 @@ struct DiffReport {
             }
         }
         let bars = layerBars()
-        if !bars.isEmpty { lines += ["", "  change by layer (length of the difference / length of the first)"] + bars }
+        if !bars.isEmpty {
+            lines += ["", "  change by layer (length of the difference / length of the first)"] + bars
+        }
         if !diff.files.isEmpty { lines += lines.isEmpty ? fileLines() : [""] + fileLines() }
         if !lines.isEmpty { lines.append("") }
         return (lines + [verdict(style)]).joined(separator: "\n")
@@ -56,7 +61,8 @@ struct DiffReport {
         let tolerated = near > 0 ? ", \(grouped(UInt64(near))) within the tolerance" : ""
         guard !diff.isSame else { return "\(style.green("=")) \(pair): \(same)\(tolerated)" }
         let files = diff.files.isEmpty ? "" : ", \(counted(diff.files.count, "file")) different"
-        return "\(style.red("≠")) \(pair): \(counted(others, "tensor")) different\(files); \(same)\(tolerated)"
+        return
+            "\(style.red("≠")) \(pair): \(counted(others, "tensor")) different\(files); \(same)\(tolerated)"
     }
 
     private func fileLines() -> [String] {
@@ -99,7 +105,9 @@ struct DiffReport {
         for (name, size) in zip(order, sizes) {
             let eighths = Int((size / largest * 240).rounded(.up))
             let partial = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]
-            table.add(escapedForDisplay(name), threeDigits(size), String(repeating: "█", count: eighths / 8) + partial)
+            table.add(
+                escapedForDisplay(name), threeDigits(size),
+                String(repeating: "█", count: eighths / 8) + partial)
         }
         return table.lines(indent: "  ")
     }
@@ -110,7 +118,9 @@ private struct LayerName: Comparable {
     private let parts: [(number: Int, text: String)]
 
     init(_ name: String) {
-        parts = name.split(separator: ".", omittingEmptySubsequences: false).map { (Int($0) ?? -1, String($0)) }
+        parts = name.split(separator: ".", omittingEmptySubsequences: false).map {
+            (Int($0) ?? -1, String($0))
+        }
     }
 
     static func < (a: LayerName, b: LayerName) -> Bool {

@@ -68,7 +68,9 @@ extension ElementDifference {
         self.init()
         let total = ElementCodec.valueCount(firstDType, byteCount: first.byteCount) ?? 0
         precondition(total == ElementCodec.valueCount(secondDType, byteCount: second.byteCount))
-        var (a, b) = ([Double](repeating: 0, count: Self.blockCount), [Double](repeating: 0, count: Self.blockCount))
+        var (a, b) = (
+            [Double](repeating: 0, count: Self.blockCount), [Double](repeating: 0, count: Self.blockCount)
+        )
         for start in stride(from: 0, to: total, by: Self.blockCount) {
             let numbers = min(Self.blockCount, total - start)
             func part(_ dtype: DType, _ bytes: Int) -> Range<Int> {
@@ -96,7 +98,8 @@ extension ElementDifference {
     private mutating func countWords(_ a: RawSpan, _ b: RawSpan, _ x: Span<Double>, _ y: Span<Double>) {
         for index in 0..<a.byteCount / 8 where x[index] == y[index] {
             let (first, second) = (
-                a.load(littleEndian: UInt64.self, at: index * 8), b.load(littleEndian: UInt64.self, at: index * 8)
+                a.load(littleEndian: UInt64.self, at: index * 8),
+                b.load(littleEndian: UInt64.self, at: index * 8)
             )
             guard first != second else { continue }
             differing += 1

@@ -7,7 +7,9 @@ struct DiffTests {
     private func fixture(_ name: String) -> String { Repository.path("Tests/Fixtures/formats/" + name) }
 
     /// The two checkpoints that the oracle makes, and what differs in them.
-    private func pair() throws -> (directory: TemporaryDirectory, a: String, b: String, expected: [String: Any]) {
+    private func pair() throws -> (
+        directory: TemporaryDirectory, a: String, b: String, expected: [String: Any]
+    ) {
         let directory = try TemporaryDirectory()
         try Oracle.run("differences.py", directory.path)
         let json = try JSONSerialization.jsonObject(
@@ -54,7 +56,7 @@ struct DiffTests {
         let (directory, a, b, _) = try pair()
         let schema = Repository.path("Formats/reports/diff.schema.json")
         for options in [[], ["--quick"], ["--digests"]] {
-            let result = try artifact(["diff", a, b, "--json"] + options)
+            let result = try TestSupport.run(Repository.command, ["diff", a, b, "--json"] + options)
             try Oracle.run("validate.py", schema, try directory.write("report.json", result.output))
             let tensors = try #require(try result.json()["tensors"] as? [[String: Any]])
             #expect(tensors[0]["change"] as? String == "only-in-first")
@@ -91,7 +93,9 @@ struct DiffTests {
     func `a tolerance, other dtypes and a choice of names decide what counts`() throws {
         let (directory, a, b, _) = try pair()
         defer { _ = directory }
-        func exit(_ options: String...) throws -> Int32 { try artifact(["diff", a, b] + options).exitCode }
+        func exit(_ options: String...) throws -> Int32 {
+            try TestSupport.run(Repository.command, ["diff", a, b] + options).exitCode
+        }
         #expect(try exit("--select", "same.*") == 0)
         #expect(try exit("--select", "layers.0.*") == 1)
         #expect(try exit("--select", "layers.0.*", "--tolerance", "3.0001") == 0)
@@ -153,7 +157,8 @@ struct DiffTests {
 
     @Test func `a checkpoint that is bad or not there is an error of its own`() throws {
         let bad = try artifact("diff", sample, fixture("orbax/bad_crc"), "--json")
-        #expect(bad.exitCode == 1 && (try bad.json()["error"] as? [String: Any])?["code"] as? String == "crc-mismatch")
+        let error = try #require(try bad.json()["error"] as? [String: Any])
+        #expect(bad.exitCode == 1 && error["code"] as? String == "crc-mismatch")
         #expect(try artifact("diff", sample, "/nowhere").exitCode == 3)
     }
 }

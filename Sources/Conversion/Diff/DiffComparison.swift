@@ -70,7 +70,8 @@ struct DiffComparison {
                 for piece in state.results[pair].indices where state.results[pair][piece] == nil {
                     let start = UInt64(piece) * size
                     let end = min(start + size, pairs[pair].elementCount)
-                    state.pending.append(Task(pair: pair, piece: piece, elements: start..<end, measures: true, isAgain: true))
+                    state.pending.append(
+                        Task(pair: pair, piece: piece, elements: start..<end, measures: true, isAgain: true))
                 }
             }
             state.pending.reverse()

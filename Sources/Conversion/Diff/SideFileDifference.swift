@@ -80,7 +80,9 @@ extension CheckpointDiff {
         }
         let one = try first.bytes(at: 0, count: Int(first.byteCount))
         let two = try second.bytes(at: 0, count: Int(second.byteCount))
-        guard let a = try? JSONValue(parsing: one), let b = try? JSONValue(parsing: two) else { return result }
+        guard let a = try? JSONValue(parsing: one), let b = try? JSONValue(parsing: two) else {
+            return result
+        }
         compare(a, b, path: "", into: &result.values)
         // The same values in another layout.
         return result.values.isEmpty ? nil : result
@@ -93,7 +95,8 @@ extension CheckpointDiff {
         var position: UInt64 = 0
         while position < first.byteCount {
             let count = Int(min(1 << 20, first.byteCount - position))
-            guard try first.bytes(at: position, count: count) == second.bytes(at: position, count: count) else {
+            guard try first.bytes(at: position, count: count) == second.bytes(at: position, count: count)
+            else {
                 return false
             }
             position += UInt64(count)
@@ -128,7 +131,8 @@ extension CheckpointDiff {
     private static func isSame(_ a: JSONValue, _ b: JSONValue) -> Bool {
         switch (a, b) {
         case (.number(let one), .number(let two)):
-            return one.utf8.elementsEqual(two.utf8) || (a.int64 == nil && b.int64 == nil && a.double == b.double)
+            let areWhole = a.int64 != nil && b.int64 != nil
+            return one.utf8.elementsEqual(two.utf8) || !areWhole && a.double == b.double
         case (.array(let one), .array(let two)):
             return one.count == two.count && zip(one, two).allSatisfy { isSame($0, $1) }
         case (.object, .object):
