@@ -37,6 +37,7 @@ $(TEST_VENV)/ready: Tests/requirements.txt
 interop: build $(INTEROP_VENV)/ready ## Check exports and loader rules against torch, transformers and peft (large downloads)
 	$(INTEROP_VENV)/bin/python Tests/Interop/interop.py --artifact $(RELEASE)
 	$(INTEROP_VENV)/bin/python Tests/Interop/loaders.py --artifact $(RELEASE)
+	$(INTEROP_VENV)/bin/python Tests/Interop/adapters.py --artifact $(RELEASE)
 
 $(INTEROP_VENV)/ready: Tests/Interop/requirements.txt
 	@scripts/make-venv $(INTEROP_VENV) Tests/Interop/requirements.txt

@@ -73,6 +73,13 @@ public struct Adapter: Sendable {
 
     private init(listing: DirectoryListing) throws(CheckpointError) {
         let names = ["adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"]
+        let isMegatron = listing.has(".metadata") || listing.has("common.pt")
+        guard !isMegatron, !listing.files.contains(where: { $0.hasSuffix(".nemo") }) else {
+            throw CheckpointError(
+                .unsupported, "adapter-megatron",
+                "this is an adapter of NeMo or Megatron, which is not read: export it in the layout of Hugging "
+                    + "Face first", file: listing.path)
+        }
         guard listing.has("adapter_config.json"), let weights = names.first(where: listing.has) else {
             throw CheckpointError(
                 .malformed, "not-an-adapter",

@@ -101,7 +101,10 @@ struct AdapterErrorTests {
         (#""peft_type":"LORA","r":0"#, "adapter-config"), (#""r":2"#, "adapter-config"),
         (#""peft_type":"LORA","r":2,"rank_pattern":{"q":0}"#, "adapter-config"),
         (#""peft_type":"LORA","r":2,"lora_alpha":1e300"#, "adapter-config"),
-        (#""peft_type":"LORA","r":2,"alpha_pattern":{"(a{900}){20}":1}"#, "adapter-too-large"),
+        (
+            #""peft_type":"LORA","r":2,"alpha_pattern":{"(a{900}){20}":1,"(b{900}){20}":1}"#,
+            "adapter-too-large"
+        ),
         (#""peft_type":"LORA","trainable_token_indices":[1,1]"#, "adapter-config"), ("x", "adapter-config"),
         (#""fine_tune_type":"other""#, "adapter-type"), (#""fine_tune_type":"lora""#, "adapter-config"),
     ])
@@ -133,6 +136,19 @@ struct AdapterErrorTests {
         ]
         for (pattern, path, matches) in cases {
             #expect(try ModulePattern(parsing: pattern).matches(path) == matches, "\(pattern) \(path)")
+        }
+    }
+
+    @Test(arguments: ["adapter.nemo", ".metadata", "common.pt"])
+    func `an adapter of NeMo is refused by name`(file: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(file, "")
+        do throws(ConversionError) {
+            _ = try Adapter(path: directory.path)
+            Issue.record("it is taken")
+        } catch {
+            guard case .source(let error) = error else { return }
+            #expect(error.code == "adapter-megatron" && error.class == .unsupported)
         }
     }
 
