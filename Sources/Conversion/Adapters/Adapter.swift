@@ -73,6 +73,13 @@ public struct Adapter: Sendable {
 
     private init(listing: DirectoryListing) throws(CheckpointError) {
         let names = ["adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"]
+        let isMegatron = listing.has(".metadata") || listing.has("common.pt")
+        guard !isMegatron, !listing.files.contains(where: { $0.hasSuffix(".nemo") }) else {
+            throw CheckpointError(
+                .unsupported, "adapter-megatron",
+                "this is an adapter of NeMo or Megatron, which is not read: export it in the layout of Hugging "
+                    + "Face first", file: listing.path)
+        }
         guard listing.has("adapter_config.json"), let weights = names.first(where: listing.has) else {
             throw CheckpointError(
                 .malformed, "not-an-adapter",
@@ -142,7 +149,18 @@ extension Adapter {
         let depth: Int
     }
 
+    /// The most steps that patterns may take over all names.
+    private static let patternWork = 400_000_000
+
     private mutating func sort() throws(CheckpointError) {
+        let names = checkpoint.tensors.reduce(0) { $0 + $1.name.utf8.count }
+        let (work, overflow) = names.multipliedReportingOverflow(by: settings.patternSize)
+        guard !overflow, work <= Self.patternWork else {
+            throw CheckpointError(
+                .unsupported, "adapter-too-large",
+                "its rank and alpha patterns are too large for its \(checkpoint.tensors.count) tensors",
+                file: path)
+        }
         var order: [(key: ModuleKey, name: String)] = []
         var parts: [ModuleKey: Parts] = [:]
         for record in checkpoint.tensors {
@@ -158,7 +176,8 @@ extension Adapter {
                 parts[key, default: Parts()].tensors.append((part, record))
             case .tokenRows(let module):
                 tokenRows.append((module, try indices(of: module, record), try expression(record)))
-            case .replacement(let name): replacements.append((name, try expression(record)))
+            case .replacement(let name):
+                replacements.append((name, try expression(record, isComputed: false)))
             case .unknown:
                 throw error(
                     .unsupported, "adapter-key", "it is no part of a LoRA adapter that is known", record)
@@ -238,8 +257,10 @@ extension Adapter {
         return found.indices
     }
 
-    private func expression(_ record: TensorRecord) throws(CheckpointError) -> TensorExpression {
-        guard record.dtype.isCastableFloat else {
+    private func expression(
+        _ record: TensorRecord, isComputed: Bool = true
+    ) throws(CheckpointError) -> TensorExpression {
+        guard !isComputed || record.dtype.isCastableFloat else {
             throw error(
                 .unsupported, "adapter-dtype", "its dtype is \(record.dtype.name), which is not merged",
                 record)

@@ -18,7 +18,8 @@ extension OpenedModel {
         var result = self
         result.checkpoint.tensors = TensorTable(merge.table.records)
         result.checkpoint.warnings += merge.warnings
-        let name = Path.name(of: adapter.path)
+        let own = Path.name(of: FileSystem.resolved(adapter.path) ?? adapter.path)
+        let name = Path.isSafeRelative(own) ? own : "adapter"
         let taken = Set(checkpoint.files.map { ByteKey($0.path) })
         var label = name
         var number = 1

@@ -100,6 +100,11 @@ struct AdapterErrorTests {
         (#""peft_type":"LORA","r":2,"rank_pattern":{"(?=x)":2}"#, "adapter-pattern"),
         (#""peft_type":"LORA","r":0"#, "adapter-config"), (#""r":2"#, "adapter-config"),
         (#""peft_type":"LORA","r":2,"rank_pattern":{"q":0}"#, "adapter-config"),
+        (#""peft_type":"LORA","r":2,"lora_alpha":1e300"#, "adapter-config"),
+        (
+            #""peft_type":"LORA","r":2,"alpha_pattern":{"(a{900}){20}":1,"(b{900}){20}":1}"#,
+            "adapter-too-large"
+        ),
         (#""peft_type":"LORA","trainable_token_indices":[1,1]"#, "adapter-config"), ("x", "adapter-config"),
         (#""fine_tune_type":"other""#, "adapter-type"), (#""fine_tune_type":"lora""#, "adapter-config"),
     ])
@@ -119,6 +124,32 @@ struct AdapterErrorTests {
             "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta", [2, 6], seed: 1)
         let error = try #require(try small.failure())
         #expect(error.code == (indices == [0, 10] ? "adapter-shape" : "adapter-tokens"))
+    }
+
+    @Test func `a pattern is taken at the end of a path, after a dot or whole`() throws {
+        let cases: [(pattern: String, path: String, matches: Bool)] = [
+            ("q_proj", "a.q_proj", true), ("q_proj", "q_proj", true), ("q_proj", "a.xq_proj", false),
+            ("q_proj", "a.q_proj.b", false), ("1.q", "a.1.q", true), ("1.q", "a.11.q", false),
+            ("a.q", "axq", true), ("a.q", "b.axq", true), ("a.q", "é.aéq", true), ("a.q", "aéq.a.q", true),
+            (#"layers\.\d+\.q"#, "m.layers.12.q", true), (#"layers\.\d+\.q"#, "m.layers.12x.q", false),
+            ("^a.q", "a.q", true), ("^a.q", "b.a.q", false), ("(q|k)", "a.k", true),
+        ]
+        for (pattern, path, matches) in cases {
+            #expect(try ModulePattern(parsing: pattern).matches(path) == matches, "\(pattern) \(path)")
+        }
+    }
+
+    @Test(arguments: ["adapter.nemo", ".metadata", "common.pt"])
+    func `an adapter of NeMo is refused by name`(file: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(file, "")
+        do throws(ConversionError) {
+            _ = try Adapter(path: directory.path)
+            Issue.record("it is taken")
+        } catch {
+            guard case .source(let error) = error else { return }
+            #expect(error.code == "adapter-megatron" && error.class == .unsupported)
+        }
     }
 
     @Test func `a directory without an adapter says what is missing`() throws {
