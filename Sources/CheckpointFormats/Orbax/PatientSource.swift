@@ -34,9 +34,7 @@ final class PatientSource: ByteSource {
     /// How far ahead is near enough.
     private static let slack: UInt64 = 1 << 20
     /// How long the others may pause before nobody waits for them.
-    private static let pause = Duration.milliseconds(100)
-    /// The longest that anyone waits.
-    private static let patience = Duration.seconds(2)
+    private static let pause = Duration.milliseconds(500)
 
     init(_ stream: any ByteSource) { self.stream = stream }
 
@@ -45,13 +43,11 @@ final class PatientSource: ByteSource {
     var readCost: Int { stream.readCost }
 
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(IOError) {
-        let start = ContinuousClock.now
         var isJump = false
         while true {
             let isTurn = state.withLock { state in
                 if offset <= state.position + Self.slack { return true }
-                let now = ContinuousClock.now
-                isJump = now - state.lastRead > Self.pause || now - start > Self.patience
+                isJump = ContinuousClock.now - state.lastRead > Self.pause
                 return isJump
             }
             if isTurn { break }
