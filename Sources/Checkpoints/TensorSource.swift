@@ -131,6 +131,9 @@ extension TensorSource {
         let strides: [UInt64]
         /// What it is put together from.
         var parts: [Identity] = []
+
+        /// Whether it is bytes as they stand.
+        fileprivate var isPlain: Bool { strides.isEmpty && parts.isEmpty }
     }
 
     /// The identity, or nil for computed sources.
@@ -139,10 +142,13 @@ extension TensorSource {
         case .extent(let extent):
             Identity(path: extent.source.name, offset: extent.offset, shape: [extent.byteCount], strides: [])
         case .strided(let view):
-            view.storage.identity.map {
+            view.storage.identity.map { storage in
                 Identity(
-                    path: $0.path, offset: $0.offset + view.elementOffset * UInt64(view.elementByteCount),
-                    shape: view.shape, strides: view.strides)
+                    path: storage.path,
+                    offset: storage.offset + view.elementOffset * UInt64(view.elementByteCount),
+                    shape: view.shape, strides: view.strides,
+                    // What is more than bytes as they stand counts too.
+                    parts: storage.isPlain ? [] : [storage])
             }
         case .byteSwapped(let inner, _): inner.identity
         case .concatenated(let node): node.identity

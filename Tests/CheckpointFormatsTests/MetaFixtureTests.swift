@@ -66,6 +66,11 @@ import Testing
         }
     }
 
+    @Test(arguments: good)
+    func `no two tensors are taken for one`(name: String) throws {
+        #expect(try Self.asAsked(name).checkpoint.tiedGroups.isEmpty)
+    }
+
     @Test(arguments: refused)
     func `what does not fit together is refused with its code`(name: String) throws {
         let expected = try #require(Self.cases[name])
