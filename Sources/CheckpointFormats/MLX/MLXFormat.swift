@@ -49,6 +49,7 @@ public struct MLXFormat: DirectoryFormat {
     /// The config, where there is one that can be understood.
     private func config(in listing: DirectoryListing) throws(CheckpointError) -> JSONValue? {
         guard listing.has(Self.configName) else { return nil }
-        return try? JSONValue(parsing: listing.contents(of: Self.configName, limit: Self.configLimit))
+        let bytes = try listing.contents(of: Self.configName, limit: Self.configLimit)
+        return try? JSONValue(parsing: bytes)
     }
 }
