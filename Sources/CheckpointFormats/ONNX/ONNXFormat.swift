@@ -31,17 +31,25 @@ public struct ONNXFormat: FileFormat {
 
     /// Whether the file is a message with the fields of a model, a version and a graph among them.
     private static func isModel(_ file: WeightsFile) -> Bool {
-        guard let first = file.head.first, numbers.union(messages).contains(Int(first >> 3)) else {
-            return false
-        }
+        // Writers begin with the version, a small number, so that files of other formats are hardly ever read for this.
+        let head = file.head
+        guard head.count > 2, head[0] == 0x08, 1...64 ~= head[1],
+            messages.union(numbers).contains(Int(head[2] >> 3))
+        else { return false }
         var message = ProtobufFile(file.source, name: file.name).message
         var found: Set<Int> = []
-        for _ in 0..<fieldLimit {
-            guard let field = try? message.next() else { break }
-            guard field.bytes == nil ? numbers.contains(field.number) : messages.contains(field.number) else {
-                return false
+        do throws(CheckpointError) {
+            for _ in 0..<fieldLimit {
+                guard let field = try message.next() else { break }
+                guard field.bytes == nil ? numbers.contains(field.number) : messages.contains(field.number)
+                else {
+                    return false
+                }
+                found.insert(field.number)
             }
-            found.insert(field.number)
+        } catch {
+            // Reading it will meet the failure again and say what it was.
+            return error.class == .io
         }
         return message.isAtEnd && found.contains(1) && found.contains(7)
     }
