@@ -61,8 +61,7 @@ public struct ModelDirectory: Sendable {
             listing.left
             + listing.directories.filter { !weights.lies(in: $0) }.map {
                 SkippedItem(
-                    name: $0 + "/",
-                    reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
+                    name: $0 + "/", reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
             }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {

@@ -120,11 +120,9 @@ import Testing
     @Test func `a chunk that was lost is the fill value with a warning`() throws {
         let directory = Self.directory + "/orbax/wide_zarr/"
         var files: [(path: String, source: any ByteSource)] = []
-        for name in ["_METADATA", "_strings.json"]
-            + (try FileSystem.names(in: directory)).flatMap({ name in
-                ((try? FileSystem.names(in: directory + name)) ?? []).map { name + "/" + $0 }
-            }) where name != "params.a/1.0"
-        {
+        for name in ["_METADATA", "_strings.json"] + (try FileSystem.names(in: directory)).flatMap({ name in
+            ((try? FileSystem.names(in: directory + name)) ?? []).map { name + "/" + $0 }
+        }) where name != "params.a/1.0" {
             files.append((name, try InputFile(path: directory + name)))
         }
         let checkpoint = try OrbaxFormat.read(files, name: "memory")

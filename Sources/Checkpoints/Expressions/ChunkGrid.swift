@@ -79,8 +79,7 @@ public struct ChunkGrid: ComputedTensor {
     /// A row of chunks, where there are several side by side.
     public var preferredPieceByteCount: Int {
         guard axis > 0 else { return 1 << 20 }
-        let row = shape.dropFirst().reduce(UInt64(fill.count), *).multipliedReportingOverflow(
-            by: chunkShape[0])
+        let row = shape.dropFirst().reduce(UInt64(fill.count), *).multipliedReportingOverflow(by: chunkShape[0])
         return row.overflow ? 64 << 20 : Int(min(64 << 20, row.partialValue))
     }
 
