@@ -85,7 +85,7 @@ let package = Package(
             name: "FuzzEntries",
             dependencies: [
                 "ArchiveTestSupport", "TensorCore", "StrictJSON", "SafeTensors", "Archives", "Checkpoints",
-                "CheckpointFormats", "Conversion", "Pipelines",
+                "Architectures", "CheckpointFormats", "Conversion", "Pipelines",
             ], path: "Tests/FuzzEntries", swiftSettings: settings),
         .testTarget(
             name: "ProductTests", dependencies: ["ArtifactCLI", "TestSupport"], swiftSettings: settings),
@@ -111,7 +111,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ArchitecturesTests",
-            dependencies: ["Architectures", "Checkpoints", "StrictJSON", "TensorCore", "TestSupport"],
+            dependencies: [
+                "Architectures", "Checkpoints", "Integrity", "StrictJSON", "TensorCore", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointFormatsTests",

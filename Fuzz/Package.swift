@@ -9,15 +9,28 @@ let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
     targets: [
-        "header", "json", "index", "pytorch", "pickle", "pattern", "pipeline", "msgpack", "ocdbt", "gguf",
+        "header",
+        "json",
+        "index",
+        "pytorch",
+        "pickle",
+        "pattern",
+        "pipeline",
+        "msgpack",
+        "ocdbt",
+        "nemo",
+        "stream",
+        "dcp",
+        "zero",
+        "names",
+        "gguf",
         "sentencepiece",
+        "adapter",
+        "corpus",
+        "differential",
+        "artifact",
+        "npy",
+        "onnx",
+        "hdf5",
     ].map {
-        .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
-    } + [
-        .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),
-        .executableTarget(
-            name: "differential",
-            dependencies: entries + [.product(name: "SafeTensors", package: "artifact")],
-            swiftSettings: settings),
-    ]
 )

@@ -11,7 +11,8 @@ extension ArchitectureMap {
     ///   - file: what the table was read from, for messages.
     /// - Throws: where no scheme knows all names, with those that the nearest one does not.
     public func scheme(
-        of names: some Collection<TensorName>, dimensions: Dimensions, allowsUnknown: Bool = false, file: String
+        of names: some Collection<TensorName>, dimensions: Dimensions, allowsUnknown: Bool = false,
+        file: String
     ) throws(CheckpointError) -> String {
         var nearest: (name: String, unknown: [TensorName]) = ("", [])
         for name in schemeNames {

@@ -95,30 +95,42 @@ extension ArchitectureMap {
     ) throws(CheckpointError) {
         let names = Set(table.map(\.name))
         var missing: [TensorName] = []
-        for tensor in tensors where !tensor.isOptional {
-            var open: [Bindings] = [Bindings()]
-            for placeholder in tensor.pattern.placeholders {
-                guard let count = dimensions[placeholder.dimension] else {
-                    open = []
-                    break
+        for tensor in tensors {
+            if case .never = tensor.need { continue }
+            let open = Self.bindings(tensor.pattern.placeholders, dimensions, limit: names.count)
+            let gone = open.lazy.filter { bindings in
+                switch tensor.need {
+                case .always, .never: true
+                case .with(let other): names.contains(other.name(bindings))
+                case .without(let other): !names.contains(other.name(bindings))
                 }
-                var next: [Bindings] = []
-                // More than there are names cannot all be there.
-                for bindings in open where next.count <= names.count {
-                    for number in 0..<min(count, UInt64(names.count) + 1) {
-                        var bindings = bindings
-                        bindings[placeholder] = UInt32(number)
-                        next.append(bindings)
-                    }
-                }
-                open = next
             }
-            missing += open.lazy.map(tensor.pattern.name).filter { !names.contains($0) }.prefix(11)
+            missing += gone.map(tensor.pattern.name).filter { !names.contains($0) }.prefix(11)
         }
         guard let first = missing.first else { return }
         throw CheckpointError(
             .malformed, "tensor-missing",
             "the model needs tensors that are not there: \(Self.list(missing))", file: file, tensor: first)
+    }
+
+    /// All numbers that placeholders can have, but not many more than `limit`; none where a dimension is not known.
+    private static func bindings(
+        _ placeholders: [Placeholder], _ dimensions: Dimensions, limit: Int
+    ) -> [Bindings] {
+        var open: [Bindings] = [Bindings()]
+        for placeholder in placeholders {
+            guard let count = dimensions[placeholder.dimension] else { return [] }
+            var next: [Bindings] = []
+            for bindings in open where next.count <= limit {
+                for number in 0..<min(count, UInt64(limit) + 1) {
+                    var bindings = bindings
+                    bindings[placeholder] = UInt32(number)
+                    next.append(bindings)
+                }
+            }
+            open = next
+        }
+        return open
     }
 
     /// The first ten names, and how many more there are.

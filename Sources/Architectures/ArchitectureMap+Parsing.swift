@@ -40,7 +40,7 @@ private struct MapDocument {
     private var ggufArchitectures: [String] = []
     private var hasExperts = false
     private var basePrefix: String?
-    private var tensors: [(name: String, shape: String, isOptional: Bool)] = []
+    private var tensors: [(name: String, shape: String, need: JSONValue?)] = []
     private var removed: [String] = []
     private var dimensions: [(name: String, text: String)] = []
     private var schemes: [(name: String, scheme: NamingScheme, stacked: String?, hasPrefixes: Bool)] = []
@@ -66,7 +66,7 @@ private struct MapDocument {
             case "experts": hasExperts = value.bool ?? false
             case "dimensions":
                 dimensions = (value.members ?? []).map { ($0.key, $0.value.string ?? "") }
-            case "tensors", "optional": addTensors(value, isOptional: member.key == "optional")
+            case "tensors", "optional": try addTensors(value, isOptional: member.key == "optional")
             case "schemes": for scheme in value.members ?? [] { try addScheme(scheme) }
             default: throw bad("unknown member \"\(member.key)\"")
             }
@@ -74,16 +74,26 @@ private struct MapDocument {
         guard !name.isEmpty else { throw bad("there is no name") }
     }
 
-    private mutating func addTensors(_ json: JSONValue, isOptional: Bool) {
+    private mutating func addTensors(_ json: JSONValue, isOptional: Bool) throws(CheckpointError) {
         for tensor in json.members ?? [] {
             for name in MapRule.expand(tensor.key) {
-                if let shape = tensor.value.string {
-                    tensors.append((name, shape, isOptional))
-                } else {
+                if tensor.value.isNull {
                     removed.append(name)
+                } else if let shape = tensor.value.string ?? tensor.value["shape"]?.string {
+                    tensors.append((name, shape, isOptional ? tensor.value : nil))
+                } else {
+                    throw bad("\(name) has no shape")
                 }
             }
         }
+    }
+
+    /// When a tensor is needed: always where `json` is nil, else where its `with` is there or its `without` is not.
+    private static func need(_ json: JSONValue?) -> ArchitectureMap.Need? {
+        guard let json else { return .always }
+        if let text = json["with"] { return text.string.flatMap { NamePattern($0) }.map { .with($0) } }
+        if let text = json["without"] { return text.string.flatMap { NamePattern($0) }.map { .without($0) } }
+        return .never
     }
 
     private mutating func addScheme(_ member: JSONMember) throws(CheckpointError) {
@@ -152,12 +162,13 @@ private struct MapDocument {
         var canonical: [ArchitectureMap.Tensor] = []
         for tensor in tensors {
             let shape = tensor.shape.split(separator: ",").map { SizeExpression($0) }
-            guard let pattern = NamePattern(tensor.name), !shape.contains(where: { $0 == nil }) else {
+            guard let pattern = NamePattern(tensor.name), let need = Self.need(tensor.need),
+                !shape.contains(where: { $0 == nil })
+            else {
                 throw bad("\(tensor.name) or its shape is not understood")
             }
             canonical.append(
-                ArchitectureMap.Tensor(
-                    pattern: pattern, shape: shape.compactMap { $0 }, isOptional: tensor.isOptional))
+                ArchitectureMap.Tensor(pattern: pattern, shape: shape.compactMap { $0 }, need: need))
         }
         let names = Set(tensors.map(\.name))
         guard names.count == tensors.count else { throw bad("a tensor is listed twice") }

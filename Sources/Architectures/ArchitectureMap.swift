@@ -21,7 +21,16 @@ public struct ArchitectureMap: Sendable {
     struct Tensor: Sendable {
         var pattern: NamePattern
         var shape: [SizeExpression]
-        var isOptional: Bool
+        var need: Need
+    }
+
+    /// When a model needs a canonical tensor.
+    enum Need: Sendable {
+        case always
+        case never
+        /// Where another of the same numbers is there, or is not.
+        case with(NamePattern)
+        case without(NamePattern)
     }
 
     /// The canonical tensors.

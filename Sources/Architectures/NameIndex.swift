@@ -62,7 +62,7 @@ struct NameIndex {
 
     /// Whether a name carries no weights.
     func ignores(_ name: TensorName) -> Bool {
-        spellings(name).contains { scheme.ignores(Array($0), NumberedName($0)) }
+        spellings(name).contains { scheme.ignores($0, NumberedName($0)) }
     }
 
     private static func fits(_ bindings: Bindings, _ dimensions: Dimensions) -> Bool {

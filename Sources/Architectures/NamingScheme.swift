@@ -7,21 +7,20 @@ struct NamingScheme: Sendable {
     /// What may stand before every name, the usual one first.
     var prefixes = [""]
     /// Names that carry no weights, such as tables that are computed from the config; `*` before an ending.
-    var ignored: [String] = []
+    private var ignored: [IgnoredName] = []
     /// Whether canonical names without a rule are their own.
     var keepsOthers = false
     /// Names of theirs whose rules, of the scheme that this is put over, are no more.
     private var removed: [String] = []
 
     /// Whether a name is among those that carry no weights.
-    func ignores(_ name: [UInt8], _ numbered: NumberedName) -> Bool {
+    func ignores(_ name: ArraySlice<UInt8>, _ numbered: NumberedName) -> Bool {
         ignored.contains { pattern in
-            if pattern.utf8.first == UInt8(ascii: "*") {
-                let ending = pattern.utf8.dropFirst()
-                return name.count >= ending.count && name.suffix(ending.count).elementsEqual(ending)
+            switch pattern {
+            case .ending(let ending):
+                name.count >= ending.count && name.suffix(ending.count).elementsEqual(ending)
+            case .name(let own): own.key == numbered.key && own.match(numbered) != nil
             }
-            guard let own = NamePattern(pattern), own.key == numbered.key else { return false }
-            return own.match(numbered) != nil
         }
     }
 
@@ -46,7 +45,10 @@ struct NamingScheme: Sendable {
                     guard let parsed = MapRule.parse(line) else { return nil }
                     rules += parsed
                 }
-            case "ignore": ignored = member.value.elements?.compactMap(\.string) ?? []
+            case "ignore":
+                let texts = member.value.elements ?? []
+                ignored = texts.compactMap { $0.string.flatMap { IgnoredName($0) } }
+                guard ignored.count == texts.count else { return nil }
             case "prefixes": prefixes = member.value.elements?.compactMap(\.string) ?? []
             case "same": keepsOthers = member.value.bool ?? false
             case "stacked", "base": break
@@ -90,6 +92,21 @@ struct NamingScheme: Sendable {
             result.rules.append(copy)
         }
         return result
+    }
+}
+
+/// A name that carries no weights.
+private enum IgnoredName: Sendable {
+    case ending([UInt8])
+    case name(NamePattern)
+
+    init?(_ text: String) {
+        if text.utf8.first == UInt8(ascii: "*") {
+            self = .ending(Array(text.utf8.dropFirst()))
+        } else {
+            guard let pattern = NamePattern(text) else { return nil }
+            self = .name(pattern)
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 public import Checkpoints
+public import TensorCore
 
 /// Rows of a tensor put in another order: its first axis seen as several, which change places.
 ///
@@ -27,5 +28,24 @@ public struct RowOrder: Sendable, Equatable {
         let rest = Array(tensor.shape.dropFirst())
         let axes = order + rest.indices.map { $0 + order.count }
         return try tensor.reshaped(to: view + rest).permuted(axes).reshaped(to: tensor.shape)
+    }
+}
+
+extension ArchitectureMap {
+    /// The order in which the rows of one of a scheme's tensors are ours, where that is all that is done to it; nil
+    /// where something else is done, or nothing.
+    ///
+    /// It lets blocks of quantised rows be put in order without being decoded.
+    ///
+    /// - Parameters:
+    ///   - name: the name in the scheme.
+    ///   - scheme: the scheme.
+    ///   - dimensions: the model's numbers.
+    public func rowOrder(of name: TensorName, in scheme: String, dimensions: Dimensions) -> RowOrder? {
+        guard let own = self.scheme(scheme),
+            let rule = NameIndex(self, own, toOurs: true).find(name, dimensions)?.rule,
+            own.rules[rule].parts == nil, own.rules[rule].settings.operations.count == 1
+        else { return nil }
+        return try? own.rules[rule].settings.operations[0].rowOrder(dimensions)
     }
 }

@@ -37,7 +37,10 @@ struct SizeExpression: Sendable {
         let word = text.split(separator: " ")
         guard word.count == 1, let first = word[0].unicodeScalars.first else { return nil }
         if let number = UInt64(word[0]) { return .number(number) }
-        guard "a"..."z" ~= first else { return nil }
+        let isName = word[0].unicodeScalars.allSatisfy { scalar in
+            "a"..."z" ~= scalar || "0"..."9" ~= scalar || scalar == "_"
+        }
+        guard isName, "a"..."z" ~= first else { return nil }
         return .dimension(String(word[0]))
     }
 

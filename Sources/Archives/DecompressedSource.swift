@@ -181,7 +181,7 @@ private struct OpenedStreams {
     private var recent: [Reference] = []
 
     /// How many may.
-    private static let limit = 4
+    private static let limit = 8
 
     /// Notes that a source is read, and returns the one that has to let go for it.
     mutating func use(_ source: DecompressedSource) -> DecompressedSource? {

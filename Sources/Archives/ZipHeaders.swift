@@ -77,6 +77,10 @@ extension ZipArchive {
         guard !name.isEmpty, !name.contains(0) else {
             throw error(.unsafe, "entry-name", "the member's name is empty or has a NUL byte in it")
         }
+        let parts = name.split(separator: 0x2F, omittingEmptySubsequences: false)
+        guard name.first != 0x2F, !parts.contains(where: { $0.elementsEqual("..".utf8) }) else {
+            throw error(.unsafe, "path-escape", "the member's name leads out of the archive")
+        }
         guard flags & refusedFlags == 0 else {
             throw error(.unsupported, "encrypted-entry", "the member is encrypted: decrypt the archive first")
         }

@@ -13,8 +13,8 @@ struct Artifact: ParsableCommand {
             """,
         version: Version.current,
         subcommands: [
-            Export.self, Plan.self, Reshard.self, Cast.self, Cat.self, Inspect.self, Verify.self, Check.self,
-            Index.self, Metadata.self, AdapterCommand.self, Run.self, Formats.self,
+            Export.self, Plan.self, Reshard.self, Cast.self, Cat.self, Inspect.self, Diff.self, Verify.self,
+            Check.self, Index.self, Metadata.self, AdapterCommand.self, Run.self, Formats.self,
         ])
 
     /// Parses the arguments, runs the command and ends the process with its exit code.

@@ -22,6 +22,15 @@ struct ExportReport {
             uniquingKeysWith: { first, _ in first })
     }
 
+    /// The types of blocks that numbers are packed in, with the tensors of each.
+    private var encodings: [(String, Int)] {
+        var counts: [String: Int] = [:]
+        for item in plan.shards.lazy.flatMap(\.tensors) {
+            if let encoding = item.encoding { counts[encoding, default: 0] += 1 }
+        }
+        return counts.sorted { $0.key < $1.key }
+    }
+
     private var tensorCount: Int { plan.shards.reduce(0) { $0 + $1.tensors.count } }
 
     func text(_ style: Style) -> String {
@@ -37,6 +46,9 @@ struct ExportReport {
         var notes = Table(.left, .left, .left)
         for change in input.changes { notes.add(change.kind, "", change.summary) }
         for effect in plan.effects { add(effect, to: &notes) }
+        for (encoding, count) in encodings {
+            notes.add("quantize", counted(count, "tensor"), "to \(encoding)")
+        }
         for tie in plan.ties { notes.add("tied", "\(tie.dropped)", "is \(tie.kept)") }
         let byConfig = Set(plan.untiedByConfig)
         for name in plan.untied {
@@ -136,8 +148,13 @@ struct ExportReport {
                         ])
                     })))
         members.append(.init("untied", .array(plan.untied.map { .string($0.string) })))
-        let changes = plan.checkpoint.changes.map { JSONValue.object([.init("kind", .string($0.kind))] + $0.parameters) }
-        members.append(.init("transforms", .array(changes + plan.effects.map(\.json))))
+        members.append(.init("transforms", .array(plan.effects.map(\.json))))
+        if !plan.checkpoint.changes.isEmpty {
+            let changes = plan.checkpoint.changes.map { change in
+                JSONValue.object([.init("kind", .string(change.kind))] + change.parameters)
+            }
+            members.append(.init("changes", .array(changes)))
+        }
         members.append(.init("skipped", .array(plan.skipped.map(\.json))))
         members.append(.init("warnings", .array(plan.checkpoint.warnings.map(\.json))))
         if let resumed = result?.resumedByteCount, resumed > 0 {

@@ -42,6 +42,7 @@ struct FormatTable {
     }
 
     private let reads = FormatRegistry.formats.map { Row($0.name, $0.summary, $0.patterns) }
+        .sorted { $0.name < $1.name }
     private let writes = OutputFormats.all.map { Row($0.name, $0.summary, $0.patterns) }
 
     func text(_ style: Style) -> String {

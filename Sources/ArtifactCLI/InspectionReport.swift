@@ -76,7 +76,8 @@ struct InspectionReport {
             let text = String(decoding: member.value.serialized(asciiOnly: true), as: UTF8.self)
             let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
             // JSON has escaped its own quotes.
-            let safe = escapedForDisplay(String(shown)).split(separator: "\\\"", omittingEmptySubsequences: false)
+            let safe = escapedForDisplay(String(shown)).split(
+                separator: "\\\"", omittingEmptySubsequences: false)
             table.add("value", "\(escapedForDisplay(member.key)) = \(safe.joined(separator: "\""))")
         }
         return table

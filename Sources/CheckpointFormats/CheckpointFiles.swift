@@ -27,6 +27,17 @@ struct CheckpointFiles: Sendable {
         self.open = open
     }
 
+    /// Files that are sources already.
+    init(location: String, sources: [(name: String, source: any ByteSource)]) {
+        let byName = Dictionary(sources.map { (ByteKey($0.name), $0.source) }) { first, _ in first }
+        self.init(location: location, names: sources.map(\.name)) { (name) throws(CheckpointError) in
+            if let source = byName[ByteKey(name)] { return source }
+            throw CheckpointError(
+                .malformed, "file-missing", "it refers to \(escapedForDisplay(name)), which is not there",
+                file: location)
+        }
+    }
+
     /// Whether a file of this name is there.
     func has(_ name: String) -> Bool { names.contains { $0.utf8.elementsEqual(name.utf8) } }
 

@@ -5,7 +5,6 @@ internal import TensorCore
 enum FileKind {
     /// Beginnings of files that people take for weights.
     private static let known: [(head: [UInt8], code: String, what: String)] = [
-        ([0x89, 0x48, 0x44, 0x46], "hdf5", "an HDF5 (Keras) file, which is not read yet"),
         ([0x1F, 0x8B], "gzip", "a gzip file: unpack it first"),
         ([0x28, 0xB5, 0x2F, 0xFD], "zstd", "a zstd file: unpack it first"),
         ([0x37, 0x7A, 0xBC, 0xAF], "7z", "a 7z archive: unpack it first"),

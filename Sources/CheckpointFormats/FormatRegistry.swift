@@ -10,6 +10,8 @@ public enum FormatRegistry {
         NPYFormat(),
         NPZFormat(),
         ONNXFormat(),
+        HDF5Format(),
+        KerasFormat(),
         NeMoFormat(),
         PyTorchFormat(),
         SafeTensorsFormat(),

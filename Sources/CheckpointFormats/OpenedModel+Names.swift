@@ -29,13 +29,15 @@ extension OpenedModel {
         var model = self
         model.checkpoint.skipped +=
             mapped.ignored.map {
-                SkippedItem(name: $0.string, reason: "has no place among the names \"\(scheme)\"", tensorCount: 1)
+                SkippedItem(
+                    name: $0.string, reason: "has no place among the names \"\(scheme)\"", tensorCount: 1)
             }
             + mapped.unmapped.map {
                 SkippedItem(name: $0.string, reason: "the map \(map.name) does not know it", tensorCount: 1)
             }
         // A table that is as it was stays one file's.
-        let isSame = own == scheme && zip(mapped.tensors, checkpoint.tensors).allSatisfy { $0.name == $1.name }
+        let isSame =
+            own == scheme && zip(mapped.tensors, checkpoint.tensors).allSatisfy { $0.name == $1.name }
         if !isSame || mapped.tensors.count != checkpoint.tensors.count {
             model.checkpoint.tensors = TensorTable(mapped.tensors)
         }

@@ -53,6 +53,7 @@ extension Checkpoint {
         warnings += other.warnings
         changes += other.changes
         root = root ?? other.root
+        consulted += other.consulted
         embedded += other.embedded.filter { file in
             !embedded.contains { $0.file.name.utf8.elementsEqual(file.file.name.utf8) }
         }

@@ -54,8 +54,8 @@ public struct CheckpointError: Error, Sendable {
         case .unexpectedEnd:
             self.init(.malformed, "truncated", error.description, file: error.path, offset: error.offset)
         case .damaged:
-            self.init(
-                .malformed, "damaged-stream", error.description, file: error.path, offset: error.offset)
+            let message = error.detail.isEmpty ? "its bytes are damaged" : error.detail
+            self.init(.malformed, "damaged-stream", message, file: error.path, offset: error.offset)
         default:
             self.init(.io, error.code.rawValue, error.description, file: error.path, offset: error.offset)
         }

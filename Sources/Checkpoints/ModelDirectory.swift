@@ -61,7 +61,8 @@ public struct ModelDirectory: Sendable {
             listing.left
             + listing.directories.filter { !weights.lies(in: $0) }.map {
                 SkippedItem(
-                    name: $0 + "/", reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
+                    name: $0 + "/",
+                    reason: SideFile.isTrainingState(directory: $0) ? "training state" : "a directory")
             }
         var sideFiles: [SideFile] = []
         for name in files where !weights.uses(name) {
@@ -100,9 +101,12 @@ extension ModelDirectory {
         for suffix in [".safetensors", ".bin"] where files.contains("adapter_model" + suffix) {
             return .file("adapter_model" + suffix)
         }
+        // Beside an ONNX model a file of any such name holds its tensors.
+        let hasONNX = files.contains { $0.hasSuffix(".onnx") }
         for suffixes in weightSuffixes {
             let candidates = files.filter { name in
                 suffixes.contains { name.hasSuffix($0) } && !SideFile.isTrainingState(name)
+                    && !(hasONNX && name.hasSuffix(".bin"))
             }
             if candidates.count == 1 { return .file(candidates[0]) }
             if candidates.count > 1 { throw ambiguous(candidates, directory) }
@@ -219,9 +223,11 @@ extension SideFile.Role {
 extension SideFile {
     /// True for what a trainer keeps beside the weights to go on training.
     static func isTrainingState(_ name: String) -> Bool {
-        ["training_args.bin", "trainer_state.json", "scaler.pt", "scheduler.pt", "scheduler.bin"].contains(
-            name)
-            || name.hasPrefix("optimizer.") || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
+        ["training_args.bin", "trainer_state.json"].contains(name)
+            || ["optimizer", "scheduler", "scaler", "sampler"].contains {
+                name.hasPrefix($0 + ".") || name.hasPrefix($0 + "_")
+            }
+            || name.hasPrefix("rng_state") || name.hasPrefix("random_states")
     }
 
     /// True for directories of a trainer's state beside the weights: an optimizer's, and those of DeepSpeed.

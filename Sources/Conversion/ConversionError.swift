@@ -17,6 +17,13 @@ public enum ConversionError: Error, Sendable {
     case stopped(IOError, kept: String, byteCount: UInt64)
 }
 
+extension ConversionError {
+    /// The error for bytes that could not be read or written; those that contradict themselves are bad input.
+    init(_ error: IOError) {
+        self = error.code == .damaged ? .source(CheckpointError(error)) : .io(error)
+    }
+}
+
 extension ConversionError: CustomStringConvertible {
     /// One line.
     public var description: String {
@@ -34,5 +41,5 @@ extension ConversionError: CustomStringConvertible {
 
 /// Runs `body` and wraps its failure.
 func inputOutput<R>(_ body: () throws(IOError) -> R) throws(ConversionError) -> R {
-    do { return try body() } catch { throw .io(error) }
+    do { return try body() } catch { throw ConversionError(error) }
 }

@@ -104,13 +104,14 @@ extension ExportPlan.Output {
 
 extension ExportPlan.Item {
     fileprivate func planJSON(in file: String) -> JSONValue {
-        .object([
-            .init("name", .string(tensor.name.string)), .init("dtype", .string(tensor.dtype.name)),
-        ] + (encoding.map { [.init("encoding", .string($0))] } ?? []) + [
-            .init("shape", .array(tensor.shape.map { .integer($0) })), .init("file", .string(file)),
-            .init("offset", .integer(offset)), .init("nbytes", .integer(tensor.byteCount)),
-            .init("from", tensor.source.planJSON),
-        ])
+        .object(
+            [
+                .init("name", .string(tensor.name.string)), .init("dtype", .string(tensor.dtype.name)),
+            ] + (encoding.map { [.init("encoding", .string($0))] } ?? []) + [
+                .init("shape", .array(tensor.shape.map { .integer($0) })), .init("file", .string(file)),
+                .init("offset", .integer(offset)), .init("nbytes", .integer(tensor.byteCount)),
+                .init("from", tensor.source.planJSON),
+            ])
     }
 }
 

@@ -173,7 +173,7 @@ public struct Exporter: Sendable {
             }
         }
         let outcomes = engine.run(lanes.lanes)
-        if let error = outcomes.firstError { throw .io(error) }
+        if let error = outcomes.firstError { throw ConversionError(error) }
         let manifest = try lanes.manifest(tool: tool, outcomes)
         for input in plan.inputs { try inputOutput { () throws(IOError) in try input.checkUnchanged() } }
         return manifest
@@ -193,7 +193,8 @@ extension IOError {
 extension ExportPlan {
     /// The files that are read.
     var inputs: [InputFile] {
-        checkpoint.files.compactMap(\.input) + sideFiles.compactMap { $0.source as? InputFile }
+        checkpoint.files.compactMap(\.input) + checkpoint.consulted
+            + sideFiles.compactMap { $0.source as? InputFile }
     }
 }
 

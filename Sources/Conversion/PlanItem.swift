@@ -19,9 +19,10 @@ extension ExportPlan {
     /// The most bytes in an item: 256 MiB.
     public static let itemByteCount = 256 << 20
 
-    /// The plan in independent parts: small tensors share one, large ones have several, none is split within an
-    /// element. A file that states checksums of its own bytes is one.
+    /// The plan in independent parts.
     ///
+    /// Small tensors share one, large ones have several, none is split within an element. A file that states
+    /// checksums of its own bytes is one.
     /// Together they are every byte of every file but the manifest, once.
     public func items(byteCount: Int = ExportPlan.itemByteCount) -> [PlanItem] {
         outputs.enumerated().flatMap { number, output in

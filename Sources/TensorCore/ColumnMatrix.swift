@@ -35,7 +35,8 @@ public struct ColumnMatrix: Sendable {
     }
 
     /// Adds a multiple of `source` to `target`.
-    public static func add(_ source: Span<Double>, times factor: Double, to target: inout MutableSpan<Double>) {
+    public static func add(_ source: Span<Double>, times factor: Double, to target: inout MutableSpan<Double>)
+    {
         precondition(source.count == target.count)
         for index in source.indices { target[index] += factor * source[index] }
     }

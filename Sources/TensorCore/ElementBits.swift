@@ -25,6 +25,17 @@ public enum ElementBits {
         }
     }
 
+    /// Elements whose first bytes stand together, then their second ones, and so on, as elements again; bytes after
+    /// the last whole element stay where they are.
+    public static func unshuffled(_ bytes: [UInt8], width: Int) -> [UInt8] {
+        let count = bytes.count / width
+        var result = bytes
+        for part in 0..<width {
+            for index in 0..<count { result[index * width + part] = bytes[part * count + index] }
+        }
+        return result
+    }
+
     /// Fills `buffer` with a pattern that repeats, from byte `phase` of it.
     public static func fill(_ buffer: inout MutableRawSpan, with pattern: Span<UInt8>, phase: Int) {
         let total = buffer.byteCount

@@ -28,7 +28,8 @@ public struct PackedIntegers: BlockCodec {
             let byte = input[index]
             for part in 0..<ratio {
                 let top = byte << (unused - UInt8(part * bitWidth))
-                let value = isSigned ? UInt8(bitPattern: Int8(bitPattern: top) >> Int8(unused)) : top >> unused
+                let value =
+                    isSigned ? UInt8(bitPattern: Int8(bitPattern: top) >> Int8(unused)) : top >> unused
                 output.storeBytes(of: value, toByteOffset: index * ratio + part, as: UInt8.self)
             }
         }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// The few unsafe steps between spans and their bytes, in one place.
 ///
 /// Sound because every access below is bounds-checked first and element types are `BitwiseCopyable`.
@@ -42,6 +44,16 @@ extension RawSpan {
         }
         guard aligned, byteCount % MemoryLayout<T>.stride == 0 else { return nil }
         return Span(_bytes: self)
+    }
+}
+
+/// Whether two spans hold the same bytes.
+public func areEqual(_ a: RawSpan, _ b: RawSpan) -> Bool {
+    guard a.byteCount == b.byteCount else { return false }
+    return unsafe a.withUnsafeBytes { first in
+        unsafe b.withUnsafeBytes { second in
+            unsafe first.isEmpty || memcmp(first.baseAddress!, second.baseAddress!, first.count) == 0
+        }
     }
 }
 

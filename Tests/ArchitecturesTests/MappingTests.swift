@@ -76,6 +76,67 @@ struct MappingTests {
         #expect(fault?.tensor == gone)
     }
 
+    @Test(arguments: [
+        ("model.layers.1.mlp.experts.2.up_proj.weight", "model.layers.1.mlp.experts.2.up_proj.weight"),
+        ("model.layers.1.mlp.gate.weight", "model.layers.1.mlp.gate_proj.weight"),
+    ])
+    func `a layer with a router needs all its experts, and one without needs a plain MLP`(
+        gone: String, missing: String
+    ) throws {
+        let map = try ArchitectureMap.named("qwen3_moe")
+        let isDense = { (name: TensorName) in
+            ["gate_proj", "up_proj", "down_proj"].contains { name.string.hasSuffix("mlp.\($0).weight") }
+        }
+        let whole = try Counted.model(map, RoundTripTests.dimensions) { !isDense($0) }
+        #expect(throws: Never.self) {
+            try map.map(whole, from: "hf", to: "hf", dimensions: RoundTripTests.dimensions, file: "model")
+        }
+        let part = whole.filter { $0.name.string != gone }
+        let fault = error {
+            _ = try map.map(part, from: "hf", to: "hf", dimensions: RoundTripTests.dimensions, file: "model")
+        }
+        #expect(fault?.code == "tensor-missing")
+        #expect(fault?.tensor?.string == missing)
+    }
+
+    @Test func `stacks of empty tensors do not become more than can be held`() throws {
+        let map = try ArchitectureMap.named("mixtral")
+        var dimensions = RoundTripTests.dimensions
+        dimensions["layers"] = 1 << 16
+        dimensions["experts"] = 1 << 16
+        dimensions["hidden"] = 0
+        let empty = try TensorExpression.filled(with: 0, dtype: .f32, shape: [1 << 16, 1 << 16, 0, 6])
+        let table = [TensorRecord(name: "decoder.layers.mlp.experts.experts.linear_fc2.weight", empty)]
+        let fault = error {
+            _ = try map.map(
+                table, from: "megatron-stacked", to: "hf", dimensions: dimensions, isPartial: true,
+                file: "model")
+        }
+        #expect(fault?.code == "shape-mismatch")
+    }
+
+    @Test func `a row order is undone by its inverse`() throws {
+        let order = RowOrder(view: [2, 3, 2], order: [0, 2, 1])
+        let rows = try Counted.tensor("w", [12, 1])
+        let there = try order.applied(to: rows.expression)
+        #expect(try Counted.values(TensorRecord(name: "w", there)) == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11])
+        let back = try order.inverse.applied(to: there)
+        #expect(try Counted.values(TensorRecord(name: "w", back)) == (0..<12).map(Float.init))
+    }
+
+    @Test func `only tensors whose rows change places alone have a row order`() throws {
+        let map = try ArchitectureMap.named("llama")
+        let order = map.rowOrder(of: "blk.1.attn_k.weight", in: "gguf", dimensions: llama)
+        #expect(order == RowOrder(view: [1, 2, 2], order: [0, 2, 1]))
+        #expect(map.rowOrder(of: "blk.1.attn_v.weight", in: "gguf", dimensions: llama) == nil)
+        #expect(map.rowOrder(of: "blk.9.attn_k.weight", in: "gguf", dimensions: llama) == nil)
+        let gpt2 = try ArchitectureMap.named("gpt2")
+        #expect(
+            gpt2.rowOrder(
+                of: "decoder.layers.0.self_attention.linear_qkv.weight", in: "megatron", dimensions: llama)
+                == nil)
+    }
+
     @Test func `a shape that the config contradicts is an error`() throws {
         let wrong = try Counted.tensor("blk.0.attn_k.weight", [8, 8])
         let fault = error { _ = try map([wrong], from: "gguf", to: "hf", isPartial: true) }

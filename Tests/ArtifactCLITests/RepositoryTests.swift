@@ -24,8 +24,8 @@ struct RepositoryTests {
     @Test func `a target imports only targets that stand above it`() throws {
         let order = [
             "CSystem", "CKernels", "CDigest", "COpenSSL", "CZlib", "CZstd", "TensorCore", "StrictJSON",
-            "SafeTensors", "Loaders", "Integrity", "Archives", "Checkpoints", "CheckpointFormats",
-            "Conversion", "Pipelines", "ArtifactCLI",
+            "SafeTensors", "Loaders", "Integrity", "Archives", "Checkpoints", "Architectures",
+            "CheckpointFormats", "Conversion", "Pipelines", "ArtifactCLI",
         ]
         let outside = ["Glibc", "ArgumentParser", "Synchronization"]
         for (place, target) in order.enumerated()
@@ -48,6 +48,13 @@ struct RepositoryTests {
         for (file, modules) in files {
             #expect(modules.allSatisfy { allowed.contains($0) }, "\(target)/\(file): \(modules)")
         }
+    }
+
+    @Test func `the README lists the formats as the command does`() throws {
+        let table = try artifact("formats", "--markdown").output
+        let readme = String(decoding: try bytes(of: Repository.path("README.md")), as: UTF8.self)
+        #expect(
+            readme.contains(table.trimmingCharacters(in: .newlines)), "run: scripts/readme .build/debug/artifact")
     }
 
     @Test(.enabled(if: Oracle.isAvailable))

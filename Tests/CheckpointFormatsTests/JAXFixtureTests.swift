@@ -120,9 +120,11 @@ import Testing
     @Test func `a chunk that was lost is the fill value with a warning`() throws {
         let directory = Self.directory + "/orbax/wide_zarr/"
         var files: [(path: String, source: any ByteSource)] = []
-        for name in ["_METADATA", "_strings.json"] + (try FileSystem.names(in: directory)).flatMap({ name in
-            ((try? FileSystem.names(in: directory + name)) ?? []).map { name + "/" + $0 }
-        }) where name != "params.a/1.0" {
+        for name in ["_METADATA", "_strings.json"]
+            + (try FileSystem.names(in: directory)).flatMap({ name in
+                ((try? FileSystem.names(in: directory + name)) ?? []).map { name + "/" + $0 }
+            }) where name != "params.a/1.0"
+        {
             files.append((name, try InputFile(path: directory + name)))
         }
         let checkpoint = try OrbaxFormat.read(files, name: "memory")
@@ -131,5 +133,53 @@ import Testing
         let bytes = try tensor.source.contents(width: 4)
         #expect(bytes[(3 * 8) * 4..<(3 * 8 + 4) * 4].allSatisfy { $0 == 0 })
         #expect(bytes[(3 * 8 + 4) * 4..<(3 * 8 + 8) * 4].contains { $0 != 0 })
+    }
+}
+
+@Suite struct OrbaxStreamTests {
+    /// A zarr 3 array whose chunks are over the size that is decompressed whole.
+    @Test func `large chunks side by side give the same bytes to several readers`() async throws {
+        let width = 1 << 20
+        let json = """
+            {"zarr_format":3,"node_type":"array","shape":[12,\(2 * width)],"data_type":"uint8","fill_value":0,
+             "chunk_grid":{"name":"regular","configuration":{"chunk_shape":[12,\(width)]}},
+             "chunk_key_encoding":{"name":"default"},"codecs":[{"name":"bytes"},{"name":"zstd"}]}
+            """
+        var files: [(path: String, source: any ByteSource)] = [
+            ("w/zarr.json", MemorySource(name: "zarr.json", contents: Array(json.utf8)))
+        ]
+        func byte(_ row: Int, _ column: Int) -> UInt8 { UInt8(truncatingIfNeeded: row * 16 + column >> 17) }
+        for chunk in 0..<2 {
+            // Runs of one byte, each a block of its own.
+            var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x38, 0, 0, 0xC0, 0]
+            let runs = 12 * width >> 17
+            for run in 0..<runs {
+                let value = byte(run * (1 << 17) / width, chunk * width + (run << 17) % width)
+                let header = UInt32(1 << 17) << 3 | 1 << 1 | (run == runs - 1 ? 1 : 0)
+                frame += (0..<3).map { UInt8(truncatingIfNeeded: header >> UInt32(8 * $0)) } + [value]
+            }
+            files.append(("w/c/0/\(chunk)", MemorySource(name: "chunk", contents: frame)))
+        }
+        let tensor = try #require(try OrbaxFormat.read(files, name: "memory").tensors.first)
+        #expect(tensor.shape == [12, UInt64(2 * width)])
+        let rows = try await withThrowingTaskGroup(of: (Int, [UInt8]).self) { group in
+            for row in (0..<12).reversed() {
+                group.addTask {
+                    (
+                        row,
+                        try [UInt8](count: 2 * width) { buffer in
+                            try tensor.source.read(at: UInt64(row * 2 * width), into: &buffer)
+                        }
+                    )
+                }
+            }
+            return try await group.reduce(into: [Int: [UInt8]]()) { $0[$1.0] = $1.1 }
+        }
+        for (row, bytes) in rows {
+            for column in stride(from: 0, to: 2 * width, by: 4099) where bytes[column] != byte(row, column) {
+                Issue.record("row \(row), column \(column)")
+                return
+            }
+        }
     }
 }

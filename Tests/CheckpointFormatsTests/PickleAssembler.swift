@@ -70,3 +70,25 @@ struct PickleAssembler {
         (0..<MemoryLayout<T>.size).map { UInt8(truncatingIfNeeded: value >> T($0 * 8)) }
     }
 }
+
+/// An archive in an archive.
+enum NestedStorages {
+    /// A storage of two floats as files before 1.6 hold one.
+    static func archive() throws -> [UInt8] {
+        let magic: [UInt8] = [
+            0x80, 2, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
+        ]
+        var version = PickleAssembler(protocol: 2)
+        version.integer(1001)
+        var info = PickleAssembler(protocol: 2)
+        info.emptyDictionary()
+        var value = PickleAssembler(protocol: 2)
+        value.storage("0", count: 2)
+        var keys = PickleAssembler(protocol: 2)
+        keys.op(0x5D)
+        keys.text("0")
+        keys.op(0x61)
+        let data: [UInt8] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64]
+        return magic + version.finished + info.finished + value.finished + keys.finished + data
+    }
+}

@@ -78,6 +78,36 @@ import Testing
         #expect(file.checksums.count == 2)
     }
 
+    @Test func `tensors that merely have the same shape are not tied`() throws {
+        for name in ["pt/arrays_p2.pt", "pt/devices.pt", "pt/deflated_storages.pt", "pt/complex32.pt"] {
+            #expect(try Self.open(name).tiedGroups.isEmpty, "\(name)")
+        }
+        var pickle = PickleAssembler()
+        pickle.emptyDictionary()
+        let storage = try NestedStorages.archive()
+        for name in ["a", "b"] {
+            pickle.text(name)
+            pickle.global("torch._utils", "_rebuild_tensor_v2")
+            pickle.mark()
+            pickle.global("torch.storage", "_load_from_bytes")
+            pickle.mark()
+            pickle.data(storage)
+            pickle.tuple()
+            pickle.reduce()
+            pickle.integer(0)
+            pickle.integers([2])
+            pickle.integers([1])
+            pickle.op(0x89)
+            pickle.emptyDictionary()
+            pickle.tuple()
+            pickle.reduce()
+            pickle.op(0x73)
+        }
+        let file = HostilePickleTests.archive(pickle.finished)
+        let checkpoint = try FormatRegistry.open(file, name: "a.pt")
+        #expect(checkpoint.tensors.count == 2 && checkpoint.tiedGroups.isEmpty)
+    }
+
     @Test func `unsupported tensors are left out and listed where the caller wants that`() throws {
         var options = ReadOptions()
         options.skipsUnsupported = true

@@ -39,7 +39,9 @@ struct QuantisationTests {
         var generator = SeededGenerator(seed: 17)
         // Any bits at all, and blocks full of what is special.
         var numbers = generator.bytes(4 * 256 * 64)
-        for special in [Float.nan, .infinity, -.infinity, .greatestFiniteMagnitude, .leastNonzeroMagnitude, -0] {
+        for special in [
+            Float.nan, .infinity, -.infinity, .greatestFiniteMagnitude, .leastNonzeroMagnitude, -0,
+        ] {
             for index in 0..<256 {
                 let value = index % 3 == 0 ? special : Float(index % 7)
                 withUnsafeBytes(of: value.bitPattern.littleEndian) { numbers += $0 }
@@ -60,7 +62,8 @@ struct QuantisationTests {
         var shapes: [(name: String, shape: [UInt64])] {
             let (hidden, ffn, experts) = (UInt64(hidden), UInt64(ffn), UInt64(experts))
             let keys = hidden / UInt64(heads) * UInt64(kv_heads)
-            var result = [("token_embd.weight", [64, hidden])] + (tied ? [] : [("output.weight", [64, hidden])])
+            var result =
+                [("token_embd.weight", [64, hidden])] + (tied ? [] : [("output.weight", [64, hidden])])
             for layer in 0..<layers {
                 let (end, lead) = experts > 0 ? ("_exps.weight", [experts]) : (".weight", [])
                 result += [

@@ -57,7 +57,7 @@ def same(one, other):
 class Kills:
     def __init__(self, command, place, source, arguments):
         self.command, self.place, self.source, self.arguments = command, place, source, arguments
-        self.out = os.path.join(place, "out")
+        self.out = tempfile.mktemp(prefix="out-", dir=place)
         self.resumed, self.kept_bytes, self.killed, self.ended = 0, [], 0, 0
 
     def start(self, out, *options):
@@ -73,7 +73,7 @@ class Kills:
 
     def reference(self):
         """An uninterrupted export, and how long one takes."""
-        path = self.source + ".whole"
+        path = self.out + "-whole"
         started = time.monotonic()
         self.report = self.complete(path)
         self.seconds = time.monotonic() - started
@@ -116,7 +116,10 @@ def main():
         source = os.path.join(place, "big.safetensors")
         write_safetensors(source, options.megabytes * 1_000_000)
         size = "%dMB" % max(1, options.megabytes // 5)
-        runs = [Kills(os.path.abspath(options.artifact), place, source, ["--max-shard-size", size])]
+        runs = [
+            Kills(os.path.abspath(options.artifact), place, source, ["--max-shard-size", size, *kind])
+            for kind in ([], ["--to", "pytorch"])
+        ]
         if options.torch_python:
             binary = os.path.join(place, "big.bin")
             subprocess.run([options.torch_python, "-c", TORCH, binary,
@@ -128,8 +131,8 @@ def main():
         for number in range(options.count):
             runs[number % len(runs)].kill()
         for run in runs:
-            print("%s: %d killed, %d had ended, %d resumed, bytes not written again: median %d of %d; %.2f s a run" % (
-                os.path.basename(run.source), run.killed, run.ended, run.resumed,
+            print("%s %s: %d killed, %d had ended, %d resumed, bytes not written again: median %d of %d; %.2f s a run" % (
+                os.path.basename(run.source), " ".join(run.arguments[2:]), run.killed, run.ended, run.resumed,
                 statistics.median(run.kept_bytes or [0]), os.path.getsize(run.source), run.seconds))
         print("%d kills in %.0f s, every result right" % (options.count, time.monotonic() - started))
 

@@ -130,6 +130,9 @@ EXPORT = ["export", "@/in", "-o", "@/out", "--quiet", "--jobs", "1"]
 SCENARIOS = [
     Scenario("export", EXPORT),
     Scenario("export, shards", EXPORT + ["--max-shard-size", "300KB"]),
+    Scenario("export, PyTorch shards", EXPORT + ["--to", "pytorch", "--max-shard-size", "300KB"]),
+    Scenario("export, NumPy", EXPORT + ["--to", "npz", "--dtype", "f32"]),
+    Scenario("export, GGUF quantised", EXPORT + ["--to", "gguf", "--quantize", "q4_k_m"]),
     Scenario("export --force over an export", EXPORT + ["--force"], prepare=EXPORT + ["--dtype", "bf16"],
              judge=replaces(may_delete=True)),
     Scenario("export --force over one of equal size", EXPORT + ["--force"], source=ADAPTER,

@@ -27,7 +27,9 @@ extension Corpus {
                 switch name {
                 case "manifest.ocdbt":
                     add(.manifest, bytes)
-                    if let body = blocks(bytes, magic: [0x0C, 0xDB, 0x3A, 0x2A]).first { add(.manifestBody, body) }
+                    if let body = blocks(bytes, magic: [0x0C, 0xDB, 0x3A, 0x2A]).first {
+                        add(.manifestBody, body)
+                    }
                 case "_METADATA": add(.metadata, bytes)
                 case ".zarray", "zarr.json":
                     let chunk = try firstChunk(in: directory)
@@ -50,7 +52,9 @@ extension Corpus {
     private static func firstChunk(in directory: String) throws -> [UInt8] {
         for name in ["0.0", "0", "c/0/0", "c/0", "c"] {
             let path = Path.join(directory, name)
-            if try FileSystem.kind(of: path) == .file { return try FileSystem.contents(of: path, limit: 4096) }
+            if try FileSystem.kind(of: path) == .file {
+                return try FileSystem.contents(of: path, limit: 4096)
+            }
         }
         return []
     }
@@ -66,7 +70,8 @@ extension Corpus {
             if bytes[start + 13] == 0 {
                 result.append(Array(bytes[Int(body.lowerBound)..<Int(body.upperBound)]))
             } else if let plain = try? DecompressedSource.contents(
-                of: MemorySource(name: "block", contents: bytes), range: body, compression: .zstd, limit: 1 << 16)
+                of: MemorySource(name: "block", contents: bytes), range: body, compression: .zstd,
+                limit: 1 << 16)
             {
                 result.append(plain)
             }

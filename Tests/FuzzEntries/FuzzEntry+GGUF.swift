@@ -20,10 +20,6 @@ extension FuzzEntry {
             guard let model = try? FormatRegistry.open(source: source, name: "fuzz.gguf", options: options)
             else { continue }
             readEnds(of: model.checkpoint)
-            for item in model.checkpoint.embedded {
-                let count = Int(item.source.byteCount)
-                _ = try? item.source.bytes(at: 0, count: count)
-            }
         }
     }
 

@@ -7,7 +7,8 @@ internal import TensorCore
 extension FuzzEntry {
     /// A Flax file that is accepted has names that differ and tensors inside it.
     static func readMsgpack(_ bytes: [UInt8]) {
-        guard let file = try? WeightsFile(MemorySource(name: "fuzz", contents: bytes), name: "a.msgpack") else {
+        guard let file = try? WeightsFile(MemorySource(name: "fuzz", contents: bytes), name: "a.msgpack")
+        else {
             return
         }
         _ = FlaxFormat().recognizes(file)
@@ -42,16 +43,21 @@ extension FuzzEntry {
         case .leaf: files = database(node: rest, height: 0)
         case .interior: files = database(node: rest, height: 1)
         case .manifestBody:
-            files = [("manifest.ocdbt", envelope(0x0CDB_3A2A, rest)), ("d/x", envelope(0x0CDB_20DE, [0, 0, 0]))]
+            files = [
+                ("manifest.ocdbt", envelope(0x0CDB_3A2A, rest)), ("d/x", envelope(0x0CDB_20DE, [0, 0, 0])),
+            ]
         case .manifest: files = [("manifest.ocdbt", rest)]
         case .zarr2, .zarr3:
             let parts = rest.split(separator: 0x0A, maxSplits: 1, omittingEmptySubsequences: false)
             let (json, chunk) = (Array(parts[0]), Array(parts.count > 1 ? parts[1] : []))
             let keys = ["0", "0.0", "1.0", "0.1", "c/0", "c/0/0", "c/1/0", "c"]
             files = [(input == .zarr2 ? "w/.zarray" : "w/zarr.json", json)] + keys.map { ("w/" + $0, chunk) }
-        case .metadata: files = [("_METADATA", rest), ("a/.zarray", Array(zarr.utf8)), ("a/0", [1, 2, 3, 4])]
+        case .metadata:
+            files = [("_METADATA", rest), ("a/.zarray", Array(zarr.utf8)), ("a/0", [1, 2, 3, 4])]
         }
-        let sources = files.map { (path: $0.0, source: MemorySource(name: $0.0, contents: $0.1) as any ByteSource) }
+        let sources = files.map {
+            (path: $0.0, source: MemorySource(name: $0.0, contents: $0.1) as any ByteSource)
+        }
         guard let checkpoint = try? OrbaxFormat.read(sources, name: "fuzz") else { return }
         readEnds(of: checkpoint)
     }

@@ -12,7 +12,13 @@ internal import TensorCore
 ///
 /// A function returns whatever the bytes are, or traps where a promise is broken.
 public enum FuzzEntry: String, CaseIterable, Sendable {
-    case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt, gguf, sentencepiece
+    case header, json, index, pytorch, pickle, pattern, pipeline, msgpack, ocdbt
+    case nemo, stream
+    case dcp, zero
+    case names
+    case gguf, sentencepiece
+    case adapter
+    case npy, onnx, hdf5
 
     /// Reads `bytes`.
     public func callAsFunction(_ bytes: [UInt8]) {
@@ -22,11 +28,20 @@ public enum FuzzEntry: String, CaseIterable, Sendable {
         case .index: Self.readIndex(bytes)
         case .pytorch: Self.readCheckpoint(bytes)
         case .pattern: Self.readPatterns(bytes)
+        case .adapter: Self.mergeAdapter(bytes)
         case .pipeline: _ = try? Pipeline(parsing: bytes)
+        case .names: Self.readNames(bytes)
         case .pickle: Self.readCheckpoint(Self.archive(pickle: bytes))
         case .msgpack: Self.readMsgpack(bytes)
         case .ocdbt: Self.readOrbax(bytes)
+        case .nemo: Self.readCheckpoint(bytes, name: "fuzz.nemo")
+        case .stream: Self.readStream(bytes)
+        case .dcp: Self.readDistributed(bytes)
+        case .zero: Self.readZero(bytes)
         case .gguf: Self.readGGUF(bytes)
+        case .npy: Self.readFile(bytes, name: "fuzz.npz")
+        case .onnx: Self.readFile(bytes, name: "fuzz.onnx")
+        case .hdf5: Self.readFile(bytes, name: "fuzz.h5")
         case .sentencepiece: Self.readVocabulary(bytes)
         }
     }
@@ -83,24 +98,103 @@ extension FuzzEntry {
         precondition(Set(again.entries) == Set(index.entries), "what was written reads as something else")
     }
 
-    /// A checkpoint that is accepted can be read from its first byte to its last.
-    private static func readCheckpoint(_ bytes: [UInt8]) {
-        let source = MemorySource(name: "fuzz", contents: bytes)
-        guard let checkpoint = try? PyTorchReader.read(source, displayName: "fuzz") else { return }
-        readEnds(of: checkpoint)
+    /// The config of an adapter up to the first line feed, then its weights: what is accepted is merged into a small
+    /// base, and all of the result can be read.
+    private static func mergeAdapter(_ bytes: [UInt8]) {
+        let end = bytes.firstIndex(of: 0x0A) ?? bytes.endIndex
+        let weights = MemorySource(name: "weights", contents: Array(bytes[end...].dropFirst()))
+        let config = SourceFile(
+            path: "adapter_config.json", source: MemorySource(name: "config", contents: Array(bytes[..<end])))
+        guard let model = try? FormatRegistry.open(source: weights, name: "adapter_model.safetensors"),
+            let adapter = try? Adapter(
+                path: "adapter", config: config, contents: Array(bytes[..<end]), checkpoint: model.checkpoint),
+            let merged = try? base.merging(adapter)
+        else { return }
+        for format in Adapter.Format.allCases { _ = try? adapter.model(as: format) }
+        for tensor in merged.checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
+        _ = try? ExportPlan(model: merged, options: ExportOptions())
     }
 
-    /// Reads the first and the last elements of all tensors.
+    /// The model into which adapters are merged.
+    private static let base: OpenedModel = {
+        let shapes: [(String, [UInt64])] = [
+            ("model.embed_tokens.weight", [40, 16]), ("lm_head.weight", [40, 16]),
+            ("model.layers.0.self_attn.q_proj.weight", [16, 16]),
+            ("model.layers.0.self_attn.q_proj.bias", [16]),
+            ("model.layers.0.mlp.down_proj.weight", [16, 24]),
+            ("model.layers.0.mlp.experts.down_proj", [3, 16, 8]),
+            ("conv.weight", [16, 3, 4, 4]), ("model.norm.weight", [16]),
+        ]
+        let records = shapes.map { name, shape in
+            TensorRecord(
+                name: TensorName(name), dtype: .bf16, shape: shape,
+                source: .filled(pattern: [0x80, 0x3F], byteCount: shape.reduce(2, *)))
+        }
+        return OpenedModel(
+            checkpoint: Checkpoint(format: "fuzz", tensors: records, files: []), directory: nil)
+    }()
+
+    /// A checkpoint that is accepted can be read from its first byte to its last.
+    private static func readCheckpoint(_ bytes: [UInt8], name: String = "fuzz.pt") {
+        let source = MemorySource(name: name, contents: bytes)
+        for isLenient in [false, true] {
+            var options = ReadOptions()
+            options.allowsOpaque = isLenient
+            options.skipsUnsupported = isLenient
+            guard
+                let checkpoint = try? FormatRegistry.open(source: source, name: name, options: options)
+                    .checkpoint
+            else { continue }
+            readEnds(of: checkpoint)
+        }
+    }
+
+    /// Reads the first and the last elements of all tensors, and the beginnings of files inside.
     static func readEnds(of checkpoint: Checkpoint) {
         _ = checkpoint.tiedGroups
-        for tensor in checkpoint.tensors where tensor.byteCount > 0 {
-            let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
-            var buffer = [UInt8](repeating: 0, count: Int(count))
-            var span = buffer.mutableSpan
-            var raw = MutableRawSpan(_elements: &span)
-            try? tensor.source.read(at: 0, into: &raw)
-            try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
+        for tensor in checkpoint.tensors where tensor.byteCount > 0 { readEnds(of: tensor) }
+        for file in checkpoint.embedded {
+            _ = try? file.source.bytes(at: 0, count: Int(min(file.source.byteCount, 4096)))
         }
+    }
+
+    /// Reads the first and the last elements of a tensor.
+    static func readEnds(of tensor: TensorRecord) {
+        let count = min(tensor.byteCount, UInt64(64 * (tensor.dtype.byteWidth ?? 1)))
+        var buffer = [UInt8](repeating: 0, count: Int(count))
+        var span = buffer.mutableSpan
+        var raw = MutableRawSpan(_elements: &span)
+        try? tensor.source.read(at: 0, into: &raw)
+        try? tensor.source.read(at: tensor.byteCount - count, into: &raw)
+    }
+
+    /// A file of any format.
+    private static func readFile(_ bytes: [UInt8], name: String) {
+        var options = ReadOptions()
+        options.skipsUnsupported = bytes.count % 2 == 0
+        options.voidDType = .bf16
+        let source = MemorySource(name: name, contents: bytes)
+        guard let model = try? FormatRegistry.open(source: source, name: name, options: options) else {
+            return
+        }
+        readEnds(of: model.checkpoint)
+    }
+
+    /// A compressed stream of the kind that its first byte says.
+    private static func readStream(_ bytes: [UInt8]) {
+        guard let first = bytes.first else { return }
+        let kinds: [Compression] = [.deflate, .gzip, .zlib, .zstd]
+        let source = MemorySource(name: "fuzz", contents: bytes)
+        let kind = kinds[Int(first) % kinds.count]
+        let range = 1..<UInt64(bytes.count)
+        let whole = try? DecompressedSource.contents(
+            of: source, range: range, compression: kind, limit: 1 << 20)
+        guard let whole else { return }
+        let stream = DecompressedSource(
+            name: "fuzz", of: source, range: range, compression: kind, byteCount: UInt64(whole.count))
+        let half = whole.count / 2
+        let tail = try? stream.bytes(at: UInt64(half), count: whole.count - half)
+        precondition(tail.map { $0.elementsEqual(whole[half...]) } ?? false, "a stream reads in two ways")
     }
 }
 

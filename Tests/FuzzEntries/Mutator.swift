@@ -73,3 +73,21 @@ public enum Mutator {
         for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: count >> (8 * UInt64(index))) }
     }
 }
+
+extension Mutator {
+    /// Puts another number, often an odd one, in place of one in a text.
+    public static func replaceNumber(_ bytes: inout [UInt8], _ random: inout SeededRandom) {
+        let starts = bytes.indices.filter { place in
+            0x30...0x39 ~= bytes[place] && (place == 0 || !(0x30...0x39 ~= bytes[place - 1]))
+        }
+        guard !starts.isEmpty else { return }
+        let start = random.pick(starts)
+        let end = bytes[start...].firstIndex { !(0x30...0x39 ~= $0) } ?? bytes.endIndex
+        let number = random.pick([
+            "0", "1", "2", "3", "4", "5", "6", "7", "8", "12", "16", "24", "48", "100", "65535", "65536",
+            "65537",
+            "4294967295", "1099511627776", "9223372036854775807", "18446744073709551615", "1e400",
+        ])
+        bytes.replaceSubrange(start..<end, with: Array(number.utf8))
+    }
+}

@@ -27,8 +27,24 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.pickle, count: 5_000) }
     }
 
+    @Test func `NeMo archives`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.nemo, count: 3_000) }
+    }
+
+    @Test func `compressed streams`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.stream, count: 20_000) }
+    }
+
     @Test func `globs and substitutions`() async {
         await #expect(processExitsWith: .success) { try fuzz(.pattern, count: 10_000) }
+    }
+
+    @Test func `distributed checkpoints of PyTorch`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.dcp, count: 250) }
+    }
+
+    @Test func `distributed checkpoints of DeepSpeed`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.zero, count: 250) }
     }
 
     @Test func `GGUF files`() async {
@@ -39,8 +55,16 @@ import Testing
         await #expect(processExitsWith: .success) { try fuzz(.sentencepiece, count: 4_000) }
     }
 
+    @Test func adapters() async {
+        await #expect(processExitsWith: .success) { try fuzz(.adapter, count: 3_000) }
+    }
+
     @Test func pipelines() async {
         await #expect(processExitsWith: .success) { try fuzz(.pipeline, count: 10_000) }
+    }
+
+    @Test func `names of tensors`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.names, count: 3_000) }
     }
 
     @Test func `Flax files`() async {
@@ -49,6 +73,18 @@ import Testing
 
     @Test func `Orbax databases and arrays`() async {
         await #expect(processExitsWith: .success) { try fuzz(.ocdbt, count: 10_000) }
+    }
+
+    @Test func `NumPy arrays and archives`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.npy, count: 10_000) }
+    }
+
+    @Test func `ONNX models`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.onnx, count: 10_000) }
+    }
+
+    @Test func `HDF5 files`() async {
+        await #expect(processExitsWith: .success) { try fuzz(.hdf5, count: 5_000) }
     }
 
     @Test(arguments: FuzzEntry.allCases)
@@ -75,6 +111,11 @@ private func fuzz(_ entry: FuzzEntry, count: Int) throws {
     var generator = HeaderGenerator(seed: 1)
     for round in 0..<count {
         var bytes = entry == .header && round % 2 == 0 ? generator.next() : random.pick(corpus)
+        if entry == .names, round % 4 != 0 {
+            for _ in 0...round % 3 { Mutator.replaceNumber(&bytes, &random) }
+            entry(bytes)
+            continue
+        }
         Mutator.mutate(&bytes, fixed: entry == .header ? 8 : 0, &random)
         if entry == .header, round % 8 != 0 { Mutator.mendHeaderLength(&bytes) }
         entry(bytes)

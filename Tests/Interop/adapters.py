@@ -6,6 +6,9 @@ safe_merge) and saves; `artifact export --merge` (with --rounding once and peft-
 Prints one line a variant with how many tensors are the same to the bit and the largest distance of the others in
 units in the last place; the exit status is 1 where one is farther than its limit.
 
+Then adapters go to mlx-lm's layout and back, where mlx (if it is installed) must compute the same weights from them,
+and are extracted again from what they made, where PEFT must come back to it but for the error that is stated.
+
 With --fixtures FOLDER the bases, adapters and digests that the Swift tests use are written there.
 
 Usage: python adapters.py --artifact .build/release/artifact [--only WORD] [--work FOLDER] [--fixtures FOLDER]
@@ -281,6 +284,60 @@ def run(name, artifact, folder):
     return fine, "; ".join(line)
 
 
+def command(artifact, *arguments):
+    result = subprocess.run([artifact, *map(str, arguments)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def check_mlx(name, artifact, folder):
+    """An adapter in mlx-lm's layout: its formula gives PEFT's weights, and the way back the same tensors."""
+    command(artifact, "adapter", "convert", folder / "adapter", "--to", "mlx", "-o", folder / "mlx", "-q")
+    command(artifact, "adapter", "convert", folder / "mlx", "--to", "peft", "-o", folder / "back", "-q")
+    old, new = (load_file(folder / n / "adapter_model.safetensors") for n in ("adapter", "back"))
+    assert all(torch.equal(old[k], new[k]) for k in new), "the way back changes tensors"
+    assert set(new) == {k for k in old if ".base_layer." not in k}, sorted(set(new) ^ set(old))
+    try:
+        import mlx.core as mx
+    except ImportError:
+        return "mlx is not there to judge"
+    scale = json.loads((folder / "mlx/adapter_config.json").read_text())["lora_parameters"]["scale"]
+    base, merged = load_file(folder / "base/model.safetensors"), load_file(folder / "default/model.safetensors")
+    tensors = mx.load(str(folder / "mlx/adapters.safetensors"))
+    worst = 0.0
+    for key, a in tensors.items():
+        if not key.endswith(".lora_a"):
+            continue
+        module = key.removesuffix(".lora_a")
+        weight = mx.array(base[module + ".weight"].numpy())
+        update = scale * (tensors[module + ".lora_b"].T @ a.T)
+        weight = weight + update
+        if module + ".m" in tensors:
+            weight = (tensors[module + ".m"] / mx.linalg.norm(weight, axis=1))[:, None] * weight
+        worst = max(worst, float(mx.abs(weight - mx.array(merged[module + ".weight"].numpy())).max()))
+    assert worst < 1e-5, worst
+    return f"mlx is within {worst:.1e}"
+
+
+def check_extraction(name, artifact, folder):
+    """An adapter extracted from PEFT's result: PEFT merges it to that again, but for the error that is stated."""
+    maker = VARIANTS[name][0]
+    report = json.loads(
+        command(artifact, "adapter", "extract", folder / "base", folder / "default", "--rank", "auto", "--energy",
+                "0.95", "--others", "save", "-o", folder / "extracted", "--json")
+    )
+    updates = report["changes"][0]["updates"]
+    model = type(maker()).from_pretrained(folder / "base")
+    merged = PeftModel.from_pretrained(model, folder / "extracted").merge_and_unload().state_dict()
+    base, wanted = load_file(folder / "base/model.safetensors"), load_file(folder / "default/model.safetensors")
+    stated = {u["name"]: u["relative_error"] for u in updates}
+    for key, tensor in wanted.items():
+        error = ((merged[key] - tensor).norm() / (tensor - base[key]).norm()).item() if key in stated else 0
+        assert abs(error - stated.get(key, 0)) < 1e-5, (key, error, stated.get(key))
+        assert key in stated or torch.equal(merged[key], tensor), key
+    return f"{len(updates)} updates, the worst misses {max(stated.values()):.3f}"
+
+
 def write_fixture(name, folder, fixtures):
     """Copies a variant with the digests of what PEFT made of it."""
     target = fixtures / name
@@ -322,6 +379,18 @@ def main():
         print("PASS" if fine else "FAIL", f"{name}: {text}", flush=True)
         if options.fixtures:
             write_fixture(name, folder, options.fixtures)
+    for check, names in (
+        (check_mlx, ("plain", "rs", "rank16", "dora")),
+        (check_extraction, ("plain", "modules-to-save", "dora", "gpt2", "bias-all")),
+    ):
+        for name in names:
+            if options.only not in name:
+                continue
+            try:
+                print("PASS", f"{check.__name__} {name}: {check(name, options.artifact, work / name)}", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print("FAIL", f"{check.__name__} {name}: {error}", flush=True)
     if not options.work:
         shutil.rmtree(work)
     print(f"{failed} failed")

@@ -213,6 +213,60 @@ def llama_runs(artifact):
     return ", ".join(f"{kind} {value:.4f}" for kind, value in worst.items())
 
 
+def architectures():
+    """A small model of each architecture, as its config and its class."""
+    import transformers as hf
+
+    base = dict(vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4,
+                num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    experts = dict(base, num_experts_per_tok=2)
+    gemma = dict(base, head_dim=16, query_pre_attn_scalar=16, sliding_window=64)
+    scaled = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                  original_max_position_embeddings=64)
+    yield hf.LlamaForCausalLM(LlamaConfig(**base, rope_parameters=scaled))
+    yield hf.MistralForCausalLM(hf.MistralConfig(**base, head_dim=16, sliding_window=None))
+    yield hf.MixtralForCausalLM(hf.MixtralConfig(**experts, num_local_experts=4))
+    yield hf.Qwen2ForCausalLM(hf.Qwen2Config(**base))
+    yield hf.Qwen3ForCausalLM(hf.Qwen3Config(**base, head_dim=16))
+    yield hf.Qwen2MoeForCausalLM(hf.Qwen2MoeConfig(
+        **experts, num_experts=4, moe_intermediate_size=96, shared_expert_intermediate_size=128))
+    yield hf.Qwen3MoeForCausalLM(hf.Qwen3MoeConfig(
+        **experts, head_dim=16, num_experts=4, moe_intermediate_size=96, norm_topk_prob=True))
+    yield hf.GemmaForCausalLM(hf.GemmaConfig(**base, head_dim=16))
+    yield hf.Gemma2ForCausalLM(hf.Gemma2Config(**gemma))
+    yield hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**gemma))
+    # Its name makes llama.cpp look for a token that this tokenizer has not.
+    yield hf.Phi3ForCausalLM(hf.Phi3Config(**base))
+
+
+@check("llama.cpp runs every architecture as transformers does")
+@needs("llama_cpp")
+def every_architecture(artifact):
+    llama_cpp = quiet()
+    worst, names = 0, []
+    torch.manual_seed(5)
+    for model in architectures():
+        model = model.float().eval()
+        for name, parameter in model.named_parameters():
+            if "norm" in name or name.endswith("bias"):
+                parameter.data += torch.randn_like(parameter) * 0.1
+        folder = artifact.fresh(model.config.model_type)
+        model.save_pretrained(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(LLAMA / name, folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        with torch.no_grad():
+            logits = model(torch.tensor([PROMPT])).logits[0].numpy()
+        path = artifact.export(folder, "--to", "gguf", "--quantize", "f32") / "model.gguf"
+        llama = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1, type_k=0, type_v=0)
+        llama.eval(PROMPT)
+        distance = abs(llama.scores[:len(PROMPT)] - logits).max()
+        assert distance < 0.0015, f"{model.config.model_type}: {distance}"
+        worst = max(worst, distance)
+        names.append(model.config.model_type)
+    return f"{', '.join(names)}: at most {worst:.5f}"
+
+
 @check("llama.cpp cuts text into the tokens of transformers, and has its chat template")
 @needs("llama_cpp")
 def tokens_alike(artifact):

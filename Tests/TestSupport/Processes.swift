@@ -45,6 +45,11 @@ public func artifact(_ arguments: String..., environment: [String: String] = [:]
     try run(Repository.command, arguments, environment: environment)
 }
 
+/// Runs the `artifact` command with a list of arguments.
+public func artifact(_ arguments: [String], environment: [String: String] = [:]) throws -> ProcessResult {
+    try run(Repository.command, arguments, environment: environment)
+}
+
 /// The Python programs in Tests/Oracle that judge our output.
 public enum Oracle {
     /// The Python that `make test` prepared with the oracles' packages.

@@ -82,7 +82,8 @@ final class CompressedPart: ByteSource {
         // An archive of one tensor has little more than its elements, which may be part of a larger storage.
         let limit = byteCount &* 8 + (16 << 20)
         guard
-            let size = try DecompressedSource.size(of: file, range: range, compression: .zstd, limit: limit, mayEndEarly: true)
+            let size = try DecompressedSource.size(
+                of: file, range: range, compression: .zstd, limit: limit, mayEndEarly: true)
         else { throw failure("it holds far more than the tensor's \(byteCount) bytes") }
         let archive = DecompressedSource(
             name: name, of: file, range: range, compression: .zstd, byteCount: size, mayEndEarly: true)

@@ -1,6 +1,6 @@
 public import Checkpoints
 internal import StrictJSON
-internal import TensorCore
+public import TensorCore
 
 /// Directories of `torch.distributed.checkpoint`, by themselves or in those of the trainers that use it.
 public struct DCPFormat: DirectoryFormat {
@@ -33,7 +33,8 @@ public struct DCPFormat: DirectoryFormat {
         }
         try place.checkBackend()
         let prefix = place.path.isEmpty ? "" : place.path + "/"
-        var checkpoint = try DCPReader(CheckpointFiles(place.listing), prefix: prefix, options: options).read()
+        var checkpoint = try DCPReader(CheckpointFiles(place.listing), prefix: prefix, options: options)
+            .read()
         checkpoint.skipped += place.settings.map {
             SkippedItem(name: prefix + $0, reason: "the trainer's own state, as a pickle")
         }
@@ -41,6 +42,21 @@ public struct DCPFormat: DirectoryFormat {
         let parts = place.files.map { prefix + $0 }
         return OpenedModel(
             checkpoint: checkpoint, directory: ModelDirectory(listing, weights: .parts(parts)))
+    }
+}
+
+extension DCPFormat {
+    /// Reads a checkpoint whose files are at hand, such as those in an archive.
+    ///
+    /// - Parameters:
+    ///   - files: all files of the directory, by name.
+    ///   - location: what holds them, for messages.
+    ///   - options: the caller's choices.
+    public static func read(
+        _ files: [(name: String, source: any ByteSource)], location: String,
+        options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> Checkpoint {
+        try DCPReader(CheckpointFiles(location: location, sources: files), options: options).read()
     }
 }
 
@@ -57,7 +73,9 @@ struct DCPPlace {
     }
 
     /// Files of a trainer's own state that tell nothing about the weights.
-    var settings: [String] { listing.files.filter { ["common.pt", "meta.pt", "modelopt_state"].contains($0) } }
+    var settings: [String] {
+        listing.files.filter { ["common.pt", "meta.pt", "modelopt_state"].contains($0) }
+    }
 
     private static func isOwn(_ name: String) -> Bool {
         name == DCPReader.metadataName || name.hasSuffix(".metadata.tmp") || DCPReader.isData(name)

@@ -30,7 +30,8 @@ struct DCPMetadataParser {
         guard heap.className(of: top) == "Metadata", let states = heap.member("state_dict_metadata", of: top),
             let pairs = heap.pairs(states)
         else { throw damaged("it is no Metadata object") }
-        if let version = heap.member("version", of: top).flatMap(heap.text), !version.starts(with: "1.".utf8) {
+        if let version = heap.member("version", of: top).flatMap(heap.text), !version.starts(with: "1.".utf8)
+        {
             throw CheckpointError(
                 .unsupported, "metadata-version",
                 "the metadata has version '\(escaped(version))', and 1 is known", file: file)
@@ -79,11 +80,17 @@ struct DCPMetadataParser {
                 let shape = heap.member("size", of: value).flatMap(heap.dimensions),
                 let chunks = heap.member("chunks", of: value).flatMap(heap.items)
             else { throw damaged("the description of a tensor is damaged", bytes) }
-            return .tensor(
-                element: element, shape: shape,
-                chunks: try chunks.map { (chunk) throws(CheckpointError) in
-                    try self.chunk(chunk, name: name, bytes)
-                })
+            var known: [[UInt64]: [UInt64]] = [:]
+            var parts: [DCPMetadata.Chunk] = []
+            parts.reserveCapacity(chunks.count)
+            for chunk in chunks {
+                let part = try self.chunk(chunk, name: name, bytes)
+                // What all ranks have may be listed by each; it is stored once, or overwritten with the same.
+                if known[part.start] == part.shape { continue }
+                known[part.start] = part.shape
+                parts.append(part)
+            }
+            return .tensor(element: element, shape: shape, chunks: parts)
         default: throw damaged("an item is neither a tensor nor bytes", bytes)
         }
     }

@@ -16,7 +16,7 @@ struct DCPReader {
     /// What holds the files, for errors.
     private var place: String { files.location }
 
-    private static let metadataLimit = 512 << 20
+    private static let metadataLimit = PickleLimits().byteCount
     private static let tensorLimit = 1_000_000
 
     init(_ files: CheckpointFiles, prefix: String = "", options: ReadOptions) {
@@ -63,7 +63,8 @@ extension DCPReader {
             for item in try DCPMetadataParser.items(of: bytes, file: prefix + name) {
                 guard let name = metadata.merge(item) else { continue }
                 throw CheckpointError(
-                    .malformed, "metadata-disagrees", "the metadata files of two ranks describe it differently",
+                    .malformed, "metadata-disagrees",
+                    "the metadata files of two ranks describe it differently",
                     file: place, tensor: TensorName(utf8: name))
             }
             sources.append(SourceFile(path: prefix + name, source: try files.open(name)))
@@ -103,8 +104,9 @@ extension DCPReader {
     /// Opens each file that something which is taken lies in.
     private func open(
         _ metadata: DCPMetadata, _ selection: DCPSelection
-    ) throws(CheckpointError) -> (files: [(name: String, source: any ByteSource)], byName: [ByteKey: any ByteSource])
-    {
+    ) throws(CheckpointError) -> (
+        files: [(name: String, source: any ByteSource)], byName: [ByteKey: any ByteSource]
+    ) {
         var opened: [(name: String, source: any ByteSource)] = []
         var byName: [ByteKey: any ByteSource] = [:]
         for index in selection.tensors.map(\.index) + selection.values {

@@ -19,7 +19,9 @@ struct DCPSelection {
     private(set) var root: String?
 
     /// Keys of training state that only distributed trainers have.
-    private static let trainingKeys: Set<String> = ["train_state", "dataloader", "trainer_state", "lightning"]
+    private static let trainingKeys: Set<String> = [
+        "train_state", "dataloader", "trainer_state", "lightning",
+    ]
     /// Keys that hold everything else.
     private static let outerKeys: Set<String> = ["app"]
 
@@ -122,12 +124,15 @@ extension DCPSelection {
     ) -> String? {
         let key = key(item, depth)
         let isNested = item.path.count > depth + 1
-        if isNested, hasWeights, RootSelection.averageKeys.contains(key) { return "another copy of the weights" }
+        if isNested, hasWeights, RootSelection.averageKeys.contains(key) {
+            return "another copy of the weights"
+        }
         // Trainers that flatten names themselves leave only dots to go by.
         let first = isNested ? key[...] : key.prefix { $0 != "." }
         let isTraining =
             isNested
-            ? RootSelection.trainingKeys.contains(key) || trainingKeys.contains(key) : first.count < key.count
+            ? RootSelection.trainingKeys.contains(key) || trainingKeys.contains(key)
+            : first.count < key.count
                 && (first.hasPrefix("chained_") || first == "train_state")
         if isTraining || first == "optim" || first.hasPrefix("optimizer") || first.hasPrefix("rng_state") {
             return "training state"

@@ -104,7 +104,8 @@ extension DCPSliceReader {
     ) throws(CheckpointError) -> TensorRecord {
         guard case .call(let number) = object.top else {
             throw CheckpointError(
-                .malformed, "not-a-tensor", "the metadata calls it a tensor, and its file holds something else",
+                .malformed, "not-a-tensor",
+                "the metadata calls it a tensor, and its file holds something else",
                 file: object.file)
         }
         let record = try builder.record(object.heap.calls[Int(number)], named: TensorName(utf8: name))
@@ -114,7 +115,8 @@ extension DCPSliceReader {
             throw CheckpointError(
                 .malformed, "chunk-mismatch",
                 "the metadata says \(element.name) of shape \(shape), and its file holds "
-                    + "\(record.dtype.name) of shape \(stored): the files are not of one save", file: object.file)
+                    + "\(record.dtype.name) of shape \(stored): the files are not of one save",
+                file: object.file)
         }
         return record
     }

@@ -43,6 +43,7 @@ struct DCPTable {
                 jobs.append(Job(element: element, chunk: chunk, name: name))
             }
         }
+        try checkReferences(jobs)
         let outcomes = resolve(jobs)
         var next = 0
         for (item, name) in items {
@@ -51,7 +52,9 @@ struct DCPTable {
             let found = outcomes[next..<next + used.count]
             next += used.count
             do throws(CheckpointError) {
-                let parts = try found.map { (outcome) throws(CheckpointError) in try outcome.get() }
+                // What follows the first failure may not have been looked at.
+                var parts: [DCPSliceReader.Part] = []
+                for outcome in found { if let outcome { parts.append(try outcome.get()) } }
                 tensors.append(try record(used, parts, element, shape, name))
             } catch {
                 guard options.skipsUnsupported, error.class == .unsupported else { throw error }
@@ -62,8 +65,8 @@ struct DCPTable {
     }
 
     /// Reads the headers of all parts, on several threads where there are many.
-    private func resolve(_ jobs: [Job]) -> [Outcome] {
-        let reader = reader
+    private func resolve(_ jobs: [Job]) -> [Outcome?] {
+        let (reader, passesOver) = (reader, options.skipsUnsupported)
         let batch = 32
         let board = Monitor(Board(outcomes: Array(repeating: nil, count: jobs.count)))
         let count = min(Workers.processorCount, 8, (jobs.count + batch - 1) / batch)
@@ -84,11 +87,15 @@ struct DCPTable {
                     } catch { return .failure(error) }
                 }
                 board.withLock { board in
-                    for (index, outcome) in zip(range, found) { board.outcomes[index] = outcome }
+                    for (index, outcome) in zip(range, found) {
+                        board.outcomes[index] = outcome
+                        guard case .failure(let error) = outcome else { continue }
+                        if !(passesOver && error.class == .unsupported) { board.next = jobs.count }
+                    }
                 }
             }
         }
-        return board.withLock { $0.outcomes.compactMap { $0 } }
+        return board.withLock(\.outcomes)
     }
 
     private struct Board {
@@ -156,17 +163,38 @@ extension DCPTable {
         }
     }
 
+    /// Each item is stored once, so that together they cannot be much longer than the files.
+    private func checkReferences(_ jobs: [Job]) throws(CheckpointError) {
+        let stored = storedByteCount
+        var left = stored * 8 + (1 << 16)
+        for job in jobs {
+            // What lies beyond its file is refused when it is looked for; less than this is no archive.
+            let byteCount = max(100, min(job.chunk.slice.byteCount, stored))
+            guard byteCount <= left else {
+                throw CheckpointError(
+                    .malformed, "output-limit",
+                    "the metadata refers to \(stored) stored bytes again and again", file: place,
+                    tensor: TensorName(utf8: job.name))
+            }
+            left -= byteCount
+        }
+    }
+
+    /// The bytes of all files, or what is more than enough for what is made of it.
+    private var storedByteCount: UInt64 {
+        files.reduce(UInt64(0)) { min($0, .max / 32) + min($1.source.byteCount, .max / 32) }
+    }
+
     /// A part may be used again and again; what it then takes is bounded by what is stored.
     private func checkTotal() throws(CheckpointError) {
-        let stored = files.reduce(UInt64(0)) { min($0, .max / 32) + min($1.source.byteCount, .max / 32) }
-        let limit = stored * 8 + (1 << 30)
+        let limit = storedByteCount * 8 + (1 << 30)
         var total: UInt64 = 0
         for tensor in tensors {
             let (sum, overflow) = total.addingReportingOverflow(tensor.byteCount)
             guard !overflow, sum <= limit else {
                 throw CheckpointError(
                     .malformed, "output-limit",
-                    "the metadata refers to \(stored) stored bytes so often that the tensors take more than "
+                    "the metadata refers to \(storedByteCount) stored bytes so often that the tensors take more than "
                         + "\(limit)", file: place, tensor: tensor.name)
             }
             total = sum

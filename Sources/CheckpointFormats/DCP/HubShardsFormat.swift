@@ -13,7 +13,9 @@ public struct HubShardsFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { "dcp-safetensors" }
     /// One line for people.
-    public var summary: String { "SafeTensors parts of all ranks, as torch.distributed.checkpoint writes for the hub" }
+    public var summary: String {
+        "SafeTensors parts of all ranks, as torch.distributed.checkpoint writes for the hub"
+    }
     /// The usual file names.
     public var patterns: String { "shard-*-model-*-of-*.safetensors" }
 
@@ -46,7 +48,7 @@ public struct HubShardsFormat: DirectoryFormat {
         checkpoint.warnings = [
             CheckpointWarning(
                 "rank-count-unstated",
-                "the files do not say how many ranks wrote them, so parts after those of rank \(names.count) would "
+                "the files do not say how many ranks wrote them, so parts after those of rank \(names.compactMap(Self.rank).max() ?? 0) would "
                     + "not be missed", file: listing.path)
         ]
         return OpenedModel(
@@ -135,7 +137,8 @@ private struct HubParts {
     ) throws(CheckpointError) -> [TensorName: [UInt64]] {
         guard let entry = header.metadata.first(where: { $0.key == "DCP_SHARDING_INFO" }) else { return [:] }
         let damage = CheckpointError(
-            .malformed, "bad-metadata", "its DCP_SHARDING_INFO is not what torch.distributed.checkpoint writes",
+            .malformed, "bad-metadata",
+            "its DCP_SHARDING_INFO is not what torch.distributed.checkpoint writes",
             file: file)
         guard let members = (try? JSONValue(parsing: Array(entry.value.utf8)))?.members else { throw damage }
         var result: [TensorName: [UInt64]] = [:]
@@ -160,7 +163,8 @@ private struct HubParts {
                         piece.expression.shape[axis])
                     guard !overflow else {
                         throw CheckpointError(
-                            .malformed, "chunk-outside", "a part lies beyond 64 bits", file: place, tensor: name)
+                            .malformed, "chunk-outside", "a part lies beyond 64 bits", file: place,
+                            tensor: name)
                     }
                     shape[axis] = max(shape[axis], end)
                 }

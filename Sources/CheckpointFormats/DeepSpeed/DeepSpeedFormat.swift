@@ -1,5 +1,5 @@
 public import Checkpoints
-internal import TensorCore
+public import TensorCore
 
 /// Directories that DeepSpeed's engine saves: ZeRO stages 0 to 3.
 public struct DeepSpeedFormat: DirectoryFormat {
@@ -9,7 +9,9 @@ public struct DeepSpeedFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { DeepSpeedReader.formatName }
     /// One line for people.
-    public var summary: String { "DeepSpeed ZeRO 0 to 3: master or model weights, put together from all ranks" }
+    public var summary: String {
+        "DeepSpeed ZeRO 0 to 3: master or model weights, put together from all ranks"
+    }
     /// The usual file names.
     public var patterns: String { "latest global_step*/*_states.pt" }
 
@@ -21,7 +23,7 @@ public struct DeepSpeedFormat: DirectoryFormat {
                 || name.hasSuffix(".bin") && name.contains("model")
         }
         if hasWeights { return false }
-        if Self.hasTag(listing) { return true }
+        if try Self.hasTag(listing) { return true }
         return try !Self.stepDirectories(listing).isEmpty
     }
 
@@ -44,9 +46,23 @@ public struct DeepSpeedFormat: DirectoryFormat {
     }
 
     /// Whether a file names the directory of the last checkpoint, as DeepSpeed's does.
-    private static func hasTag(_ listing: DirectoryListing) -> Bool {
-        listing.has("latest")
-            && (listing.has("zero_to_fp32.py") || listing.directories.contains { $0.hasPrefix("global_step") })
+    private static func hasTag(_ listing: DirectoryListing) throws(CheckpointError) -> Bool {
+        guard listing.has("latest") else { return false }
+        if listing.has("zero_to_fp32.py")
+            || listing.directories.contains(where: { $0.hasPrefix("global_step") })
+        {
+            return true
+        }
+        let name = try word(in: listing)
+        guard listing.directories.contains(where: { $0.utf8.elementsEqual(name.utf8) }) else { return false }
+        return try listing.listing(of: name).files.contains(where: DeepSpeedFiles.isState)
+    }
+
+    /// What the file `latest` says.
+    private static func word(in listing: DirectoryListing) throws(CheckpointError) -> String {
+        let text = String(decoding: try listing.contents(of: "latest", limit: 4096), as: UTF8.self)
+        let line = String(text.drop(while: \.isWhitespace).prefix { !$0.isNewline })
+        return String(line.reversed().drop(while: \.isWhitespace).reversed())
     }
 
     /// Directories with DeepSpeed's name for them and its files in them.
@@ -71,9 +87,7 @@ public struct DeepSpeedFormat: DirectoryFormat {
                 "there is no file 'latest' to say which of \(steps.map(escapedForDisplay).joined(separator: ", ")) "
                     + "is meant: name one", file: listing.path)
         }
-        let text = String(decoding: try listing.contents(of: "latest", limit: 4096), as: UTF8.self)
-        let word = String(text.drop(while: \.isWhitespace).prefix { !$0.isNewline })
-        let tag = String(word.reversed().drop(while: \.isWhitespace).reversed())
+        let tag = try word(in: listing)
         guard Path.isSafeRelative(tag), !tag.utf8.contains(0x2F) else {
             throw CheckpointError(
                 .unsafe, "path-escape",
@@ -87,5 +101,23 @@ public struct DeepSpeedFormat: DirectoryFormat {
                 file: listing.path)
         }
         return tag
+    }
+}
+
+extension DeepSpeedFormat {
+    /// Reads a checkpoint whose files are at hand.
+    ///
+    /// - Parameters:
+    ///   - files: all files of the directory of one step, by name.
+    ///   - location: what holds them, for messages.
+    ///   - options: the caller's choices.
+    public static func read(
+        _ files: [(name: String, source: any ByteSource)], location: String,
+        options: ReadOptions = ReadOptions()
+    ) throws(CheckpointError) -> Checkpoint {
+        try DeepSpeedReader(
+            CheckpointFiles(location: location, sources: files),
+            names: DeepSpeedFiles(files.map(\.name)), prefix: "", options: options
+        ).read()
     }
 }

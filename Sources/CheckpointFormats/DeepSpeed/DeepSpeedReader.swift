@@ -45,7 +45,8 @@ struct DeepSpeedReader {
         checkpoint.skipped += rest.map { SkippedItem(name: prefix + $0, reason: "training state") }
         if rest.count < names.optimizerRanks.count {
             checkpoint.skipped.append(
-                SkippedItem(name: "optimizer_state_dict", reason: "training state, beside the master weights"))
+                SkippedItem(name: "optimizer_state_dict", reason: "training state, beside the master weights")
+            )
         }
         return checkpoint
     }
@@ -62,7 +63,8 @@ struct DeepSpeedReader {
     /// What the model's state says beside tensors.
     private func values(of state: DeepSpeedState) -> [JSONMember] {
         let known: Set<String> = [
-            "module", "param_shapes", "frozen_param_shapes", "frozen_param_fragments", "shared_params", "optimizer",
+            "module", "param_shapes", "frozen_param_shapes", "frozen_param_fragments", "shared_params",
+            "optimizer",
             "buffer_names",
         ]
         var budget = 1 << 20
@@ -94,7 +96,8 @@ extension DeepSpeedReader {
                 }
                 table.warnings.append(
                     CheckpointWarning(
-                        "master-missing", "there are no master weights: the model's, of less precision, are taken",
+                        "master-missing",
+                        "there are no master weights: the model's, of less precision, are taken",
                         file: state.object.file))
             }
             return
@@ -103,7 +106,9 @@ extension DeepSpeedReader {
         guard partitions.stage < 3 else { throw state.damaged("the optimizer's files are of stage 3") }
         try table.addModule(state)
         try table.castBuffers(of: state)
-        if let fragments = state.member("frozen_param_fragments") { try table.addFrozen(fragments, of: state) }
+        if let fragments = state.member("frozen_param_fragments") {
+            try table.addFrozen(fragments, of: state)
+        }
         try table.replace(with: partitions.parameters(try groups(of: state)))
         try table.addShared(of: state)
     }
@@ -132,7 +137,8 @@ extension DeepSpeedReader {
         guard !names.optimizerRanks.isEmpty else {
             throw CheckpointError(
                 .malformed, "rank-count",
-                "ZeRO stage 3 keeps the weights in files *_optim_states.pt, and none is there", file: files.location)
+                "ZeRO stage 3 keeps the weights in files *_optim_states.pt, and none is there",
+                file: files.location)
         }
         let partitions = try partitions(&opened)
         guard partitions.stage == 3 else { throw state.damaged("the optimizer's files are of another stage") }

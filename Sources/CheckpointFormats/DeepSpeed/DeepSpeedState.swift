@@ -13,7 +13,8 @@ struct DeepSpeedState {
         }
         guard firstBytes.starts(with: [0x50, 0x4B]) else {
             throw CheckpointError(
-                .malformed, "not-pytorch", "this is no zip archive, so DeepSpeed did not write it or it is damaged",
+                .malformed, "not-pytorch",
+                "this is no zip archive, so DeepSpeed did not write it or it is damaged",
                 file: name)
         }
         object = try ArchiveCheckpoint(source, displayName: name).object(globals: .deepSpeed)

@@ -108,7 +108,9 @@ struct DeepSpeedTable {
                     throw ranks[rank].damaged("it lacks its part of '\(escaped(parameter.name))'")
                 }
                 let part = try ranks[rank].tensor(value, parameter.name)
-                guard part.shape.count == 1 else { throw mismatch("a part of it is not flat", parameter.name) }
+                guard part.shape.count == 1 else {
+                    throw mismatch("a part of it is not flat", parameter.name)
+                }
                 let taken = min(left, part.shape[0])
                 left -= taken
                 do {
@@ -155,7 +157,9 @@ struct DeepSpeedTable {
         let order = try module(of: state).map { ByteKey($0.name) }.filter { tensors[$0] != nil }
         let known = Set(order)
         names = order.map(\.bytes) + names.filter { !known.contains(ByteKey($0)) }
-        let missing = try module(of: state).filter { tensors[ByteKey($0.name)] == nil && state.isTensor($0.value) }
+        let missing = try module(of: state).filter {
+            tensors[ByteKey($0.name)] == nil && state.isTensor($0.value)
+        }
         guard missing.isEmpty else {
             throw mismatch("no partition holds it", missing[0].name)
         }
@@ -196,7 +200,8 @@ extension DeepSpeedTable {
         if let file = opened.lackingChecksum {
             checkpoint.warnings.append(
                 CheckpointWarning(
-                    "crc-absent", "the archive states no CRC-32, so damage since it was written cannot be noticed",
+                    "crc-absent",
+                    "the archive states no CRC-32, so damage since it was written cannot be noticed",
                     file: file))
         }
         return checkpoint

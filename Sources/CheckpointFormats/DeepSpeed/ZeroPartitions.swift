@@ -36,7 +36,8 @@ struct ZeroPartitions {
             self.stage = stage
             guard 1...3 ~= stage else {
                 throw CheckpointError(
-                    .unsupported, "zero-stage", "it was saved by stage \(stage) of ZeRO, and 1 to 3 are known",
+                    .unsupported, "zero-stage",
+                    "it was saved by stage \(stage) of ZeRO, and 1 to 3 are known",
                     file: state.object.file)
             }
             paddings = try alignments(heap.member("param_alignment_paddings", of: optimizer), state)
@@ -67,7 +68,9 @@ struct ZeroPartitions {
     ) throws(CheckpointError) {
         let heap = state.object.heap
         let counts = value.flatMap { value in heap.items(value) ?? [value] }?.compactMap(heap.count)
-        guard let world = counts?.max() else { throw state.damaged("it does not say how many ranks there are") }
+        guard let world = counts?.max() else {
+            throw state.damaged("it does not say how many ranks there are")
+        }
         let missing = (0..<Int(clamping: min(world, 1 << 20))).first { names[$0] == nil }
         guard names.count == Int(clamping: world), missing == nil else {
             let what = missing.map { "the file of rank \($0) is not there" } ?? "some are of another save"
@@ -108,7 +111,8 @@ extension ZeroPartitions {
     ) throws(CheckpointError) -> [(name: [UInt8], tensor: TensorExpression)] {
         var result: [(name: [UInt8], tensor: TensorExpression)] = []
         guard ranks.allSatisfy({ $0.count == groups.count }) else {
-            throw mismatch("the model has \(groups.count) groups of parameters, and some rank has not as many")
+            throw mismatch(
+                "the model has \(groups.count) groups of parameters, and some rank has not as many")
         }
         for (number, group) in groups.enumerated() {
             let (flat, dtype) = try sequence(ranks.map { $0[number] })
@@ -134,7 +138,8 @@ extension ZeroPartitions {
             let isFilled = (offset / unit + (offset % unit > 0 ? 1 : 0)) == (flat.count + unit - 1) / unit
             guard isFilled else {
                 throw mismatch(
-                    "the partitions of group \(number) hold \(flat.count) elements, and its parameters are \(offset)")
+                    "the partitions of group \(number) hold \(flat.count) elements, and its parameters are \(offset)"
+                )
             }
         }
         return result
@@ -145,7 +150,8 @@ extension ZeroPartitions {
         _ parameters: [NamedShape]
     ) throws(CheckpointError) -> [(name: [UInt8], tensor: TensorExpression)] {
         let flats = try ranks.map { (groups) throws(CheckpointError) in try sequence(groups) }
-        guard let first = flats.first, flats.allSatisfy({ $0.0.count == first.0.count && $0.1 == first.1 }) else {
+        guard let first = flats.first, flats.allSatisfy({ $0.0.count == first.0.count && $0.1 == first.1 })
+        else {
             throw mismatch("the ranks do not have as many elements as each other")
         }
         var result: [(name: [UInt8], tensor: TensorExpression)] = []
@@ -154,7 +160,8 @@ extension ZeroPartitions {
             let share = parameter.elementCount / world + (parameter.elementCount % world > 0 ? 1 : 0)
             guard share <= first.0.count - offset else {
                 throw mismatch(
-                    "the partitions of a rank hold \(first.0.count) elements, which ends within it", parameter.name)
+                    "the partitions of a rank hold \(first.0.count) elements, which ends within it",
+                    parameter.name)
             }
             var pieces: [TensorExpression] = []
             var left = parameter.elementCount

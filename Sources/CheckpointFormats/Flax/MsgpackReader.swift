@@ -46,7 +46,8 @@ struct MsgpackReader {
         let token = try head()
         let fits =
             switch token {
-            case .text(let count), .bytes(let count), .ext(_, let count), .array(let count): count <= remaining
+            case .text(let count), .bytes(let count), .ext(_, let count), .array(let count):
+                count <= remaining
             case .map(let count): count <= remaining / 2
             default: true
             }
@@ -58,7 +59,9 @@ struct MsgpackReader {
 
     /// The next bytes, which have been announced.
     mutating func take(_ count: UInt64) throws(CheckpointError) -> [UInt8] {
-        guard count <= remaining else { throw error("truncated", "the file ends within an item", at: position) }
+        guard count <= remaining else {
+            throw error("truncated", "the file ends within an item", at: position)
+        }
         do {
             if count > Self.windowByteCount {
                 let bytes = try source.bytes(at: position, count: Int(count))

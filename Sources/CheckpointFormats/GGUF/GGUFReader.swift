@@ -136,6 +136,10 @@ extension GGUFReader {
     private func renamed(
         _ tensors: [TensorRecord], _ set: GGUFShardSet, _ config: JSONValue?, _ checkpoint: inout Checkpoint
     ) throws(CheckpointError) -> [TensorRecord] {
+        guard options.names != .stored else {
+            checkpoint.embedded = []
+            return tensors
+        }
         let name = set.main["general.architecture"]?.string ?? ""
         let hasExperts = set.main["\(name).expert_count"]?.int ?? 0 > 0
         guard let config, let map = ArchitectureMap.find(ggufArchitecture: name, hasExperts: hasExperts)

@@ -34,6 +34,8 @@ struct ModelSettings {
 
     subscript(member: String) -> JSONValue? {
         if let value = config[member] { return value }
+        // transformers 5 has one name for the number of experts of all models.
+        if member == "num_experts" { return config["num_local_experts"] }
         guard architecture.modelType == "gemma3_text" else { return nil }
         return Self.gemma3.first { $0.key == member }?.value
     }

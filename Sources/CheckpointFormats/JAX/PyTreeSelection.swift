@@ -48,7 +48,8 @@ struct PyTreeSelection {
             case .container: break
             default:
                 throw CheckpointError(
-                    .malformed, "root-missing", "the root '\(escapedForDisplay(root))' is one tensor or value",
+                    .malformed, "root-missing",
+                    "the root '\(escapedForDisplay(root))' is one tensor or value",
                     file: tree.file)
             }
         } else {
@@ -98,8 +99,9 @@ extension PyTreeSelection {
     private func isState(_ place: Int) -> Bool {
         let keys = tree.children(of: place).map(key)
         let isTarget = keys.contains("target") && keys.contains("state")
-        return isTarget || keys.contains(where: Self.weightKeys.contains)
-            && keys.contains(where: Self.trainingKeys.contains)
+        return isTarget
+            || keys.contains(where: Self.weightKeys.contains)
+                && keys.contains(where: Self.trainingKeys.contains)
     }
 
     /// A step or the like that stands at the top without weights of a known name beside it.

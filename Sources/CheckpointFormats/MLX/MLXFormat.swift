@@ -12,9 +12,11 @@ public struct MLXFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { "mlx" }
     /// One line for people.
-    public var summary: String { "MLX quantised (affine, mxfp4, mxfp8, nvfp4), read as the floats that MLX makes" }
+    public var summary: String {
+        "MLX quantised (affine, mxfp4, mxfp8, nvfp4), read as the floats that MLX makes"
+    }
     /// The usual file names.
-    public var patterns: String { "config.json with quantization, *.safetensors" }
+    public var patterns: String { "config.json *.safetensors" }
 
     /// A config whose `quantization` has a group size and bits.
     public func recognizes(_ listing: DirectoryListing) throws(CheckpointError) -> Bool {
@@ -47,6 +49,14 @@ public struct MLXFormat: DirectoryFormat {
     /// The config, where there is one that can be understood.
     private func config(in listing: DirectoryListing) throws(CheckpointError) -> JSONValue? {
         guard listing.has(Self.configName) else { return nil }
-        return try? JSONValue(parsing: listing.contents(of: Self.configName, limit: Self.configLimit))
+        let bytes: [UInt8]
+        do throws(CheckpointError) {
+            bytes = try listing.contents(of: Self.configName, limit: Self.configLimit)
+        } catch {
+            // A config that cannot be read says nothing about what it is.
+            if error.class == .io { throw error }
+            return nil
+        }
+        return try? JSONValue(parsing: bytes)
     }
 }

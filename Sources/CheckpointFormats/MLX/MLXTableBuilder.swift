@@ -13,7 +13,8 @@ struct MLXTableBuilder {
         self.quantization = quantization
         self.file = file
         positions = Dictionary(
-            tensors.enumerated().map { ($0.element.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
+            tensors.enumerated().map { ($0.element.name, $0.offset) }, uniquingKeysWith: { first, _ in first }
+        )
     }
 
     /// The table without what belongs to quantised weights only.
@@ -42,7 +43,8 @@ struct MLXTableBuilder {
         _ weight: TensorRecord, layer: ArraySlice<UInt8>, scales: TensorRecord
     ) throws(CheckpointError) -> (TensorExpression, parts: [TensorRecord]) {
         guard let settings = quantization.layer(named: layer) else {
-            throw error(weight, .malformed, "mlx-layer", "the config says it is not quantised, and it has scales")
+            throw error(
+                weight, .malformed, "mlx-layer", "the config says it is not quantised, and it has scales")
         }
         guard weight.dtype == .u32, let words = weight.shape.last, let groups = scales.shape.last,
             weight.shape.dropLast() == scales.shape.dropLast()
@@ -110,7 +112,8 @@ struct MLXTableBuilder {
             part("global_scale", of: layer) == nil
         else {
             throw ExpressionError(
-                "its quantisation is not the \(settings.mode) of \(kind.bits) bits and groups of \(kind.group)")
+                "its quantisation is not the \(settings.mode) of \(kind.bits) bits and groups of \(kind.group)"
+            )
         }
         return try TensorExpression.blockDequantised(
             TensorExpression(dtype: kind.values, shape: shape, source: weight.source),

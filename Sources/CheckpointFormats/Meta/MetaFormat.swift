@@ -11,7 +11,9 @@ public struct MetaFormat: DirectoryFormat {
     /// The identifier.
     public var name: String { "meta" }
     /// One line for people.
-    public var summary: String { "Meta's consolidated.*.pth with params.json: parts joined, names of transformers" }
+    public var summary: String {
+        "Meta's consolidated.*.pth with params.json: parts joined, names of transformers"
+    }
     /// The usual file names.
     public var patterns: String { "consolidated.*.pth params.json" }
 
@@ -31,7 +33,8 @@ public struct MetaFormat: DirectoryFormat {
         let names = listing.files.filter { name in
             guard name.hasPrefix("consolidated.") else { return false }
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-            let isNumbered = parts.count == 3 && !parts[1].isEmpty && parts[1].utf8.allSatisfy { 0x30...0x39 ~= $0 }
+            let isNumbered =
+                parts.count == 3 && !parts[1].isEmpty && parts[1].utf8.allSatisfy { 0x30...0x39 ~= $0 }
             return (isNumbered && ["pth", "pt", "safetensors"].contains(parts[2]))
                 || name == "consolidated.safetensors" || name == "consolidated.pth"
         }
@@ -71,7 +74,8 @@ public struct MetaFormat: DirectoryFormat {
     private static let paramsName = "params.json"
 
     private func join(
-        _ tables: [TensorTable], _ whole: Checkpoint, _ directory: ModelDirectory, _ listing: DirectoryListing,
+        _ tables: [TensorTable], _ whole: Checkpoint, _ directory: ModelDirectory,
+        _ listing: DirectoryListing,
         options: ReadOptions
     ) throws(CheckpointError) -> OpenedModel {
         let place = Path.join(listing.path, Self.paramsName)

@@ -1,18 +1,18 @@
-internal import Checkpoints
-internal import StrictJSON
+package import Checkpoints
+package import StrictJSON
 internal import TensorCore
 
 /// What `params.json` and the shapes of the tensors say about a model, as a config for transformers.
-struct MetaParams {
+package struct MetaParams {
     /// The model's type, in the words of transformers.
-    let modelType: String
+    package let modelType: String
     /// The config.
-    let config: JSONValue
+    package let config: JSONValue
     /// What the config says that the source does not.
-    private(set) var warnings: [CheckpointWarning] = []
+    package private(set) var warnings: [CheckpointWarning] = []
 
     /// Reads the parameters of a model whose weights are in these files.
-    init(_ json: JSONValue, parts: [TensorTable], file: String) throws(CheckpointError) {
+    package init(_ json: JSONValue, parts: [TensorTable], file: String) throws(CheckpointError) {
         let reader = MetaParamsReader(json: json, parts: parts, file: file)
         let dim = try reader.number("dim")
         let layers = try reader.number("n_layers")
@@ -56,7 +56,8 @@ struct MetaParams {
         if let experts {
             members += [
                 JSONMember("num_local_experts", .integer(try reader.number("num_experts", in: experts))),
-                JSONMember("num_experts_per_tok", .integer(try reader.number("num_experts_per_tok", in: experts))),
+                JSONMember(
+                    "num_experts_per_tok", .integer(try reader.number("num_experts_per_tok", in: experts))),
             ]
         }
         // Llama 3 has a vocabulary of its own; before it, they had SentencePiece's.
@@ -162,9 +163,10 @@ private struct MetaParamsReader {
         return total
     }
 
-    /// What transformers calls the dtype of the first tensor.
+    /// What transformers calls the dtype of the embedding.
     var dtypeName: String? {
         let names: [DType: String] = [.f32: "float32", .f16: "float16", .bf16: "bfloat16"]
-        return parts.first?.first.flatMap { names[$0.dtype] }
+        let embedding = parts.first?.first { $0.name == "tok_embeddings.weight" }
+        return embedding.flatMap { names[$0.dtype] }
     }
 }

@@ -26,7 +26,8 @@ struct NPYArray {
         guard count <= present else {
             throw CheckpointError(
                 .malformed, "truncated",
-                "its shape needs \(count) bytes, and \(present) follow the header", file: file, member: member,
+                "its shape needs \(count) bytes, and \(present) follow the header", file: file,
+                member: member,
                 offset: header.byteCount)
         }
         trailingByteCount = present - count
@@ -51,7 +52,8 @@ struct NPYArray {
         if shape.contains(0) { return 0 }
         guard shape.count <= 64 else {
             throw CheckpointError(
-                .malformed, "npy-header", "it has \(shape.count) dimensions; NumPy has at most 64", file: file,
+                .malformed, "npy-header", "it has \(shape.count) dimensions; NumPy has at most 64",
+                file: file,
                 member: member)
         }
         guard let count = dtype.byteCount(of: shape) else {

@@ -39,7 +39,7 @@ struct NPYElement: Equatable {
         if let dtype = Self.dtypes[kind] {
             self.dtype = dtype
             isBigEndian = order == UInt8(ascii: ">") && dtype.bitWidth > 8
-        } else if kind.utf8.first == UInt8(ascii: "V") {
+        } else if kind.utf8.first == UInt8(ascii: "V") || kind == "f1" {
             dtype = try Self.voidElement(kind, voidDType)
             isBigEndian = false
         } else {
@@ -47,7 +47,8 @@ struct NPYElement: Equatable {
         }
     }
 
-    /// What NumPy writes for dtypes that are not its own, such as bfloat16: their size and no more.
+    /// What NumPy writes for dtypes that are not its own, such as bfloat16: their size and no more (`f1`, of which
+    /// there are several, for one of the float8).
     private static func voidElement(_ kind: String, _ wanted: DType?) throws(Refusal) -> DType {
         guard let width = Int(String(kind.dropFirst())), width > 0 else {
             throw unsupported("its elements have no size", code: "void-dtype")

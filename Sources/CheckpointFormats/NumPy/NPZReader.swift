@@ -30,7 +30,8 @@ struct NPZReader {
         }
         guard String(validating: entry.name, as: UTF8.self) != nil else {
             throw CheckpointError(
-                .malformed, "entry-name", "the member's name is not UTF-8", file: file.name, member: entry.text,
+                .malformed, "entry-name", "the member's name is not UTF-8", file: file.name,
+                member: entry.text,
                 offset: entry.headerOffset)
         }
         guard let array = try array(in: entry) else { return }

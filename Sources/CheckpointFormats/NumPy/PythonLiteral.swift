@@ -152,7 +152,9 @@ private struct PythonLiteralParser {
     }
 
     private mutating func word() throws(PythonLiteral.Failure) -> PythonLiteral {
-        let words: [(String, PythonLiteral)] = [("True", .bool(true)), ("False", .bool(false)), ("None", .none)]
+        let words: [(String, PythonLiteral)] = [
+            ("True", .bool(true)), ("False", .bool(false)), ("None", .none),
+        ]
         for (word, value) in words where text[position...].starts(with: word.utf8) {
             position += word.utf8.count
             return value

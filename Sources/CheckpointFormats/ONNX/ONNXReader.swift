@@ -16,8 +16,10 @@ struct ONNXReader {
     private var opsets: [JSONValue] = []
     private var hasGraph = false
 
-    /// How deep graphs may stand in each other, and how many constants are listed by name.
+    /// How deep graphs may stand in each other, how many tensors there may be, and how many are listed by name
+    /// that are left out.
     private static let depthLimit = 32
+    private static let tensorLimit = 1_000_000
     private static let listLimit = 1000
 
     init(file: WeightsFile, options: ReadOptions) {
@@ -31,10 +33,10 @@ struct ONNXReader {
         var model = ProtobufFile(file.source, name: file.name).message
         while let field = try model.next() {
             switch field.number {
-            case 1: values.append(JSONMember("ir_version", .integer(try model.number(field))))
-            case 2: values.append(JSONMember("producer_name", .string(try model.text(field))))
-            case 3: values.append(JSONMember("producer_version", .string(try model.text(field))))
-            case 5: values.append(JSONMember("model_version", .integer(try model.number(field))))
+            case 1: set("ir_version", .integer(try model.number(field)))
+            case 2: set("producer_name", .string(try model.text(field)))
+            case 3: set("producer_version", .string(try model.text(field)))
+            case 5: set("model_version", .integer(try model.number(field)))
             case 7:
                 hasGraph = true
                 try readGraph(try model.message(field), depth: 0)
@@ -46,7 +48,8 @@ struct ONNXReader {
             }
         }
         guard hasGraph else {
-            throw CheckpointError(.malformed, "not-onnx", "it has no graph, so it is no ONNX model", file: file.name)
+            throw CheckpointError(
+                .malformed, "not-onnx", "it has no graph, so it is no ONNX model", file: file.name)
         }
         return checkpoint
     }
@@ -61,12 +64,20 @@ struct ONNXReader {
         if unlisted > 0 {
             result.skipped.append(
                 SkippedItem(
-                    name: "\(unlisted) more", reason: "constants inside the computation", tensorCount: unlisted))
+                    name: "\(unlisted) more", reason: "left out for reasons like these", tensorCount: unlisted
+                ))
         }
         var known: Set<ByteKey> = []
         result.metadata = MetadataTable(metadata.filter { known.insert(ByteKey($0.key)).inserted })
-        if !opsets.isEmpty { result.values = values + [JSONMember("opset_import", .array(opsets))] }
+        result.values = values
+        if !opsets.isEmpty { result.values.append(JSONMember("opset_import", .array(opsets))) }
         return result
+    }
+
+    /// Notes a value; of a field that comes twice the last counts.
+    private mutating func set(_ key: String, _ value: JSONValue) {
+        values.removeAll { $0.key == key }
+        values.append(JSONMember(key, value))
     }
 
     private var warnings: [CheckpointWarning] {
@@ -97,7 +108,7 @@ struct ONNXReader {
         while let field = try graph.next() {
             switch field.number {
             case 1: try readNode(try graph.message(field), depth: depth)
-            case 2 where depth == 0: values.append(JSONMember("graph_name", .string(try graph.text(field))))
+            case 2 where depth == 0: set("graph_name", .string(try graph.text(field)))
             case 5: try readInitializer(try graph.message(field), isMain: depth == 0)
             case 15: try readSparse(try graph.message(field), isMain: depth == 0)
             default: break
@@ -116,9 +127,10 @@ struct ONNXReader {
                 "name-missing", "an initializer has no name in UTF-8", at: message.range.lowerBound)
         }
         // Texts are no weights.
-        if tensor.type == 8 {
-            skipped.append(SkippedItem(name: name.string, reason: "strings", tensorCount: 1))
-            return
+        if tensor.type == 8 { return list(name.string, "strings") }
+        guard records.count < Self.tensorLimit else {
+            throw message.file.error(
+                "tensor-limit", "it has more than \(Self.tensorLimit) initializers", at: tensor.offset)
         }
         do {
             let expression = try tensors.expression(tensor)
@@ -126,14 +138,15 @@ struct ONNXReader {
             records.append(TensorRecord(name: name, expression))
         } catch {
             guard options.skipsUnsupported, error.class == .unsupported else { throw error }
-            skipped.append(SkippedItem(name: name.string, reason: error.message, tensorCount: 1))
+            list(name.string, error.message)
         }
     }
 
     private mutating func claim(_ name: TensorName, at offset: UInt64) throws(CheckpointError) {
         guard names.insert(name).inserted else {
             throw CheckpointError(
-                .malformed, "duplicate-name", "two initializers have this name", file: file.name, tensor: name,
+                .malformed, "duplicate-name", "two initializers have this name", file: file.name,
+                tensor: name,
                 offset: offset)
         }
     }

@@ -158,7 +158,8 @@ extension ONNXTensorReader {
         let key = ByteKey(location)
         if let index = externalIndex[key] { return externalFiles[index].source }
         guard let text = String(validating: location, as: UTF8.self) else {
-            throw error(tensor, .malformed, "external-data", "the name of the file with its bytes is not UTF-8")
+            throw error(
+                tensor, .malformed, "external-data", "the name of the file with its bytes is not UTF-8")
         }
         guard externalFiles.count < Self.fileLimit else {
             throw error(tensor, .unsupported, "file-limit", "its tensors are in too many files")

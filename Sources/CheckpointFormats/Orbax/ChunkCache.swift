@@ -25,7 +25,7 @@ final class ChunkCache: Sendable {
     private let state = Mutex(State())
 
     /// The memory that all entries may take.
-    static let costLimit = 64 << 20
+    static let costLimit = 96 << 20
     /// What an entry takes at least.
     private static let minimumCost = 64 << 10
 

@@ -80,7 +80,8 @@ enum OCDBTEnvelope {
     ///   - range: the whole block.
     ///   - limit: the most bytes that the body may have.
     static func body(
-        of source: any ByteSource, range: Range<UInt64>, magic: UInt32, limit: Int, at place: OCDBTCursor.Place
+        of source: any ByteSource, range: Range<UInt64>, magic: UInt32, limit: Int,
+        at place: OCDBTCursor.Place
     ) throws(CheckpointError) -> [UInt8] {
         let size = range.upperBound - range.lowerBound
         guard range.upperBound <= source.byteCount else {
@@ -119,7 +120,8 @@ enum OCDBTEnvelope {
                 body = try DecompressedSource.contents(
                     of: source, range: start..<end, compression: .zstd, limit: limit)
             } else {
-                body = end - start <= UInt64(limit) ? try source.bytes(at: start, count: Int(end - start)) : nil
+                body =
+                    end - start <= UInt64(limit) ? try source.bytes(at: start, count: Int(end - start)) : nil
             }
             guard let body else {
                 throw place.error("ocdbt-size", "the blocks of the database hold more than can be read")
@@ -129,7 +131,8 @@ enum OCDBTEnvelope {
             throw error
         } catch let error as IOError {
             throw error.operation == "decompress"
-                ? place.error("ocdbt-zstd", "a block is not what zstd made: \(error.detail)") : CheckpointError(error)
+                ? place.error("ocdbt-zstd", "a block is not what zstd made: \(error.detail)")
+                : CheckpointError(error)
         } catch {
             throw place.error("ocdbt-short", "a block cannot be read")
         }

@@ -102,7 +102,8 @@ extension OCDBTStore {
         let place = OCDBTCursor.Place(file: manifestName, offset: 0)
         let source = try files.source(manifestName)
         let body = try OCDBTEnvelope.body(
-            of: source, range: 0..<source.byteCount, magic: OCDBTEnvelope.manifest, limit: 16 << 20, at: place)
+            of: source, range: 0..<source.byteCount, magic: OCDBTEnvelope.manifest, limit: 16 << 20, at: place
+        )
         var cursor = OCDBTCursor(body, at: place)
         _ = try cursor.take(16)
         let kind = try cursor.varint()
@@ -154,13 +155,15 @@ extension OCDBTStore {
             let (end, overflow) = reference.offset.addingReportingOverflow(reference.byteCount)
             guard !overflow else { throw place.error("ocdbt-short", "a node reaches beyond 2^64 bytes") }
             let body = try OCDBTEnvelope.body(
-                of: source, range: reference.offset..<end, magic: OCDBTEnvelope.node, limit: budget, at: place)
+                of: source, range: reference.offset..<end, magic: OCDBTEnvelope.node, limit: budget, at: place
+            )
             budget -= min(budget, body.count + 64)
             var cursor = OCDBTCursor(body, at: place)
             let height = try cursor.byte()
             guard height == reference.height else {
                 throw place.error(
-                    "ocdbt-height", "a node has the height \(height) where one of \(reference.height) belongs")
+                    "ocdbt-height", "a node has the height \(height) where one of \(reference.height) belongs"
+                )
             }
             let table = try OCDBTFileTable(&cursor, base: reference.base)
             let room = UInt64(min(Self.entryLimit - places.count, cursor.remaining))
@@ -194,7 +197,8 @@ extension OCDBTStore {
             let key = try reader.next(cursor)
             let common = reader.subtrees[index]
             guard common <= UInt64(key.count) else {
-                throw cursor.place.error("ocdbt-key", "the keys of a node have a longer prefix than its first")
+                throw cursor.place.error(
+                    "ocdbt-key", "the keys of a node have a longer prefix than its first")
             }
             let prefix = parent.prefix + key.prefix(Int(common))
             prefixByteCount += prefix.count
@@ -261,96 +265,5 @@ extension OCDBTStore {
         pathNumbers[ByteKey(path)] = paths.count
         paths.append(path)
         return paths.count - 1
-    }
-}
-
-/// The keys of a node, of which each says how much of the one before it repeats.
-private struct OCDBTKeys {
-    private let prefixes: [UInt64]
-    private let suffixes: [UInt64]
-    let subtrees: [UInt64]
-    private var place: Int
-    private var index = 0
-    private var previous: [UInt8] = []
-
-    init(_ count: Int, _ cursor: inout OCDBTCursor, hasSubtrees: Bool) throws(CheckpointError) {
-        prefixes = [0] + (try cursor.varints(count - 1))
-        suffixes = try cursor.varints(count)
-        subtrees = hasSubtrees ? try cursor.varints(count) : []
-        var total: UInt64 = 0
-        for length in suffixes {
-            let (sum, overflow) = total.addingReportingOverflow(length)
-            guard !overflow else { throw cursor.place.error("ocdbt-short", "keys are longer than their node") }
-            total = sum
-        }
-        place = try cursor.take(total).lowerBound
-    }
-
-    mutating func next(_ cursor: OCDBTCursor) throws(CheckpointError) -> [UInt8] {
-        guard prefixes[index] <= UInt64(previous.count) else {
-            throw cursor.place.error("ocdbt-key", "a key repeats more of the one before it than that has")
-        }
-        let end = place + Int(suffixes[index])
-        previous.removeSubrange(Int(prefixes[index])...)
-        previous += cursor.bytes[place..<end]
-        place = end
-        index += 1
-        guard previous.count <= 1 << 16 else {
-            throw cursor.place.error("ocdbt-key", "a key has more than 65536 bytes")
-        }
-        return previous
-    }
-}
-
-/// The data files that a node refers to.
-struct OCDBTFileTable {
-    private let paths: [[UInt8]]
-    private let baseCounts: [Int]
-    private let place: OCDBTCursor.Place
-
-    /// The most bytes that all paths of a table may have.
-    private static let byteLimit = 1 << 20
-
-    /// Reads a table whose paths are relative to `base`.
-    init(_ cursor: inout OCDBTCursor, base: [UInt8]) throws(CheckpointError) {
-        place = cursor.place
-        let malformed = place.error("ocdbt-files", "the table of data files is damaged")
-        let stated = try cursor.varint()
-        guard stated <= UInt64(cursor.remaining) else { throw malformed }
-        let count = Int(stated)
-        guard count > 0 else {
-            (paths, baseCounts) = ([], [])
-            return
-        }
-        let prefixes = [0] + (try cursor.varints(count - 1))
-        let suffixes = try cursor.varints(count)
-        let bases = try cursor.varints(count)
-        var paths: [[UInt8]] = []
-        var counts: [Int] = []
-        var total = 0
-        var previous: [UInt8] = []
-        for index in 0..<count {
-            guard prefixes[index] <= UInt64(previous.count) else { throw malformed }
-            let path = previous.prefix(Int(prefixes[index])) + cursor.bytes[try cursor.take(suffixes[index])]
-            guard bases[index] <= UInt64(path.count) else { throw malformed }
-            total += base.count + path.count
-            guard total <= Self.byteLimit else { throw malformed }
-            paths.append(base + path)
-            counts.append(base.count + Int(bases[index]))
-            previous = Array(path)
-        }
-        (self.paths, baseCounts) = (paths, counts)
-    }
-
-    /// The path of a file, and what the paths in its nodes are relative to.
-    func entry(_ number: UInt64) throws(CheckpointError) -> (path: String, base: [UInt8]) {
-        guard number < UInt64(paths.count) else {
-            throw place.error("ocdbt-files", "a value is in file \(number) of \(paths.count)")
-        }
-        let path = paths[Int(number)]
-        guard let text = String(validating: path, as: UTF8.self) else {
-            throw place.error("ocdbt-files", "the path of a data file is not UTF-8")
-        }
-        return (text, Array(path.prefix(baseCounts[Int(number)])))
     }
 }

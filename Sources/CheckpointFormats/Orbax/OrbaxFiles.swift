@@ -70,8 +70,12 @@ struct OrbaxFiles {
         switch place {
         case .directory(let listing): listing.directories
         case .sources(let sources):
-            Set(sources.keys.filter { $0.bytes.contains(0x2F) }.map { ByteKey(Array($0.bytes.prefix { $0 != 0x2F })) })
-                .map { String(decoding: $0.bytes, as: UTF8.self) }.sorted()
+            Set(
+                sources.keys.filter { $0.bytes.contains(0x2F) }.map {
+                    ByteKey(Array($0.bytes.prefix { $0 != 0x2F }))
+                }
+            )
+            .map { String(decoding: $0.bytes, as: UTF8.self) }.sorted()
         }
     }
 

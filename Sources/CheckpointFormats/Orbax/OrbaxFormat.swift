@@ -33,20 +33,25 @@ public struct OrbaxFormat: DirectoryFormat {
     }
 
     /// Reads the tree, or the one that holds the weights.
-    public func read(_ listing: DirectoryListing, options: ReadOptions) throws(CheckpointError) -> OpenedModel {
+    public func read(_ listing: DirectoryListing, options: ReadOptions) throws(CheckpointError) -> OpenedModel
+    {
         var listing = listing
         let place = try OrbaxPlace(listing, root: options.root)
         if let step = place.step { listing = try listing.listing(of: step) }
         var inner = options
         inner.root = place.root
-        let tree = try place.item.map { item throws(CheckpointError) in try listing.listing(of: item) } ?? listing
+        let tree =
+            try place.item.map { item throws(CheckpointError) in try listing.listing(of: item) } ?? listing
         var reader = try OrbaxReader(OrbaxFiles(tree))
         var checkpoint = try reader.read(options: inner)
         let prefix = place.item.map { $0 + "/" } ?? ""
-        for index in checkpoint.files.indices { checkpoint.files[index].path = prefix + checkpoint.files[index].path }
+        for index in checkpoint.files.indices {
+            checkpoint.files[index].path = prefix + checkpoint.files[index].path
+        }
         checkpoint.skipped += place.skipped
         checkpoint.values += place.values
-        let parts = reader.files.files.map { prefix + $0.path } + Self.bookkeeping(tree, prefix)
+        let parts =
+            reader.files.files.map { prefix + $0.path } + Self.bookkeeping(tree, prefix)
             + Self.bookkeeping(listing, "")
         return OpenedModel(
             checkpoint: checkpoint, directory: ModelDirectory(listing, weights: .parts(parts)))
@@ -54,7 +59,8 @@ public struct OrbaxFormat: DirectoryFormat {
 
     /// Reads a tree whose files are anywhere, by their paths in it.
     package static func read(
-        _ sources: [(path: String, source: any ByteSource)], name: String, options: ReadOptions = ReadOptions()
+        _ sources: [(path: String, source: any ByteSource)], name: String,
+        options: ReadOptions = ReadOptions()
     ) throws(CheckpointError) -> Checkpoint {
         var reader = try OrbaxReader(OrbaxFiles(sources, name: name))
         return try reader.read(options: options)
@@ -65,7 +71,9 @@ public struct OrbaxFormat: DirectoryFormat {
 
     /// What Orbax writes beside the arrays, which is neither weights nor the model's.
     private static func bookkeeping(_ listing: DirectoryListing, _ prefix: String) -> [String] {
-        let names = ["_METADATA", stepName, "_sharding", "_strings.json", "commit_success.txt", "_rng_metadata"]
+        let names = [
+            "_METADATA", stepName, "_sharding", "_strings.json", "commit_success.txt", "_rng_metadata",
+        ]
         let directories = listing.directories.filter {
             ["array_metadatas", "d"].contains($0) || $0.hasPrefix("ocdbt.process_")
         }
@@ -110,7 +118,8 @@ struct OrbaxPlace {
         var result: [String] = []
         for name in listing.directories.prefix(OrbaxFormat.childLimit) {
             let isNumber = name.utf8.allSatisfy { 0x30...0x39 ~= $0 }
-            let marks = isStep ? [OrbaxFormat.stepName, "default/_METADATA"] : ["_METADATA", "manifest.ocdbt"]
+            let marks =
+                isStep ? [OrbaxFormat.stepName, "default/_METADATA"] : ["_METADATA", "manifest.ocdbt"]
             guard isNumber || !isStep else { continue }
             for mark in marks {
                 let path = Path.join(Path.join(listing.path, name), mark)
@@ -137,7 +146,8 @@ struct OrbaxPlace {
         } else {
             let others = PyTreeSelection.trainingKeys.union(PyTreeSelection.averageKeys)
             let candidates = items.filter { !others.contains($0) }
-            guard let item = candidates.count == 1 ? candidates[0] : candidates.first(where: { $0 == "params" })
+            guard
+                let item = candidates.count == 1 ? candidates[0] : candidates.first(where: { $0 == "params" })
             else {
                 throw CheckpointError(
                     .malformed, "ambiguous-root",

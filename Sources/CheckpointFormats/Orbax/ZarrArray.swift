@@ -67,9 +67,12 @@ extension ZarrArray {
             throw Failure(message: "chunks of shape \(storedShape) do not make up the shape \(shape)")
         }
         let limit = UInt64(Int64.max)
-        guard let chunk = dtype.byteCount(of: storedShape), chunk <= limit, let all = dtype.byteCount(of: shape),
+        guard let chunk = dtype.byteCount(of: storedShape), chunk <= limit,
+            let all = dtype.byteCount(of: shape),
             all <= limit, shape.allSatisfy({ $0 <= limit }), storedShape.allSatisfy({ $0 <= limit })
-        else { throw Failure(message: "the size of shape \(shape) in chunks of \(storedShape) is beyond 2^63") }
+        else {
+            throw Failure(message: "the size of shape \(shape) in chunks of \(storedShape) is beyond 2^63")
+        }
         if let shard {
             guard shard.chunkShape.count == shape.count, !shard.chunkShape.contains(0),
                 zip(storedShape, shard.chunkShape).allSatisfy({ $0 % $1 == 0 })
@@ -122,7 +125,8 @@ extension ZarrArray {
         guard let known = name.flatMap(Compression.init(rawValue:)), known != .deflate else {
             throw Failure.unsupported(
                 "zarr-codec",
-                "its chunks are compressed with '\(escapedForDisplay(name ?? "?"))'; zstd, gzip and zlib are read")
+                "its chunks are compressed with '\(escapedForDisplay(name ?? "?"))'; zstd, gzip and zlib are read"
+            )
         }
         return known
     }
@@ -132,7 +136,9 @@ extension ZarrArray {
             "b1": .bool, "i1": .i8, "i2": .i16, "i4": .i32, "i8": .i64, "u1": .u8, "u2": .u16, "u4": .u32,
             "u8": .u64, "f2": .f16, "f4": .f32, "f8": .f64, "c8": .c64,
         ]
-        if let first = text.utf8.first, [0x3C, 0x3E, 0x7C].contains(first), let dtype = kinds[String(text.dropFirst())] {
+        if let first = text.utf8.first, [0x3C, 0x3E, 0x7C].contains(first),
+            let dtype = kinds[String(text.dropFirst())]
+        {
             return (dtype, first == 0x3E)
         }
         return (try dtype(named: text), false)
@@ -237,14 +243,16 @@ extension ZarrArray {
             default:
                 throw Failure.unsupported(
                     "zarr-codec",
-                    "its chunks go through the codec '\(escapedForDisplay(name))' in a way that is not undone")
+                    "its chunks go through the codec '\(escapedForDisplay(name))' in a way that is not undone"
+                )
             }
         }
         guard hasBytes else { throw Failure(message: "its codecs do not begin with bytes") }
     }
 
     private mutating func enterShard(_ settings: JSONValue?) throws(Failure) {
-        guard let codecs = settings?["codecs"]?.elements, let index = settings?["index_codecs"]?.elements else {
+        guard let codecs = settings?["codecs"]?.elements, let index = settings?["index_codecs"]?.elements
+        else {
             throw Failure(message: "its shards have no codecs")
         }
         let names = index.map { $0["name"]?.string ?? "?" }
@@ -252,7 +260,9 @@ extension ZarrArray {
             index[0]["configuration"]?["endian"]?.string != "big"
         else { throw Failure.unsupported("zarr-codec", "the index of its shards goes through other codecs") }
         let place = settings?["index_location"]?.string ?? "end"
-        guard place == "end" || place == "start" else { throw Failure(message: "its shards' index is nowhere") }
+        guard place == "end" || place == "start" else {
+            throw Failure(message: "its shards' index is nowhere")
+        }
         shard = Shard(
             chunkShape: try Self.shape(settings?["chunk_shape"], "chunk shape of shards"),
             isIndexAtEnd: place == "end", hasIndexChecksum: names.count == 2)

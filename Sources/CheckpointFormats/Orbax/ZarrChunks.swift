@@ -14,6 +14,8 @@ struct ZarrChunks: ChunkSource {
 
     /// The largest chunk that is decompressed as a whole.
     private static let wholeLimit: UInt64 = 4 << 20
+    /// What is kept of larger ones behind what was read.
+    private static let window = 2 << 20
 
     init(_ array: ZarrArray, name: String, number: Int, stored: [Extent?], cache: ChunkCache) {
         self.array = array
@@ -66,7 +68,8 @@ struct ZarrChunks: ChunkSource {
             if shard.hasIndexChecksum {
                 var crc = CRC32C()
                 crc.update(bytes.span.bytesView.extracting(0..<Int(entries)))
-                guard crc.value == bytes.span.bytesView.load(littleEndian: UInt32.self, at: Int(entries)) else {
+                guard crc.value == bytes.span.bytesView.load(littleEndian: UInt32.self, at: Int(entries))
+                else {
                     throw failure("the CRC-32C of its shard's index does not match", extent)
                 }
             }
@@ -114,16 +117,10 @@ struct ZarrChunks: ChunkSource {
         }
         let range = extent.offset..<extent.offset + extent.byteCount
         if size > Self.wholeLimit {
-            // Rows go through all chunks side by side, so each needs only its part of what is read ahead.
-            let across = zip(array.shape, array.chunkShape).dropFirst().reduce(UInt64(1)) { count, axis in
-                let chunks = (axis.0 + axis.1 - 1) / axis.1
-                return count > 1 << 16 ? count : count * min(chunks, 1 << 16)
-            }
-            let window = max(1 << 20, DecompressedSource.windowByteCount / Int(across))
             let source = DecompressedSource(
                 name: extent.source.name, of: extent.source, range: range, compression: compression,
-                byteCount: size, window: window)
-            return (source, window + (3 << 20))
+                byteCount: size, window: Self.window)
+            return (PatientSource(source), Self.window + (3 << 20))
         }
         let bytes = try DecompressedSource.contents(
             of: extent.source, range: range, compression: compression, limit: Int(size))

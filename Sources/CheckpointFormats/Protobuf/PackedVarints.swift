@@ -74,7 +74,9 @@ final class PackedVarints: ComputedTensor {
             let stop = block + 1 < starts.count ? starts[block + 1] : payload.byteCount
             let base = block * Self.blockCount
             // Ten bytes at most are one number; what is longer is caught below.
-            guard stop - start <= UInt64(Self.blockCount * 10) else { throw failure("a number beyond 64 bits") }
+            guard stop - start <= UInt64(Self.blockCount * 10) else {
+                throw failure("a number beyond 64 bits")
+            }
             let bytes = try payload.source.bytes(at: payload.offset + start, count: Int(stop - start))
             guard
                 Varints.decode(

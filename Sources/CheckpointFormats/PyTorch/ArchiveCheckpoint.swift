@@ -49,7 +49,9 @@ struct ArchiveCheckpoint {
             throw CheckpointError(
                 .malformed, "entry-name", "the folder's name is not UTF-8", file: displayName)
         }
-        let bytes = try contents(of: pickle, limit: limits.byteCount)
+        // A few compressed bytes may not become a quarter of a gigabyte.
+        let bytes = try contents(
+            of: pickle, limit: pickle.method == .deflated ? 16 << 20 : limits.byteCount)
         var globals = PickleGlobals.weights
         globals.allowsOpaque = options.allowsOpaque
         globals.allowsTorchScript = archive.entry(named: folder + "constants.pkl") != nil

@@ -30,7 +30,6 @@ enum FileContent: Equatable {
         ([0x28, 0xB5, 0x2F, 0xFD], "a zstd file: decompress it first"),
         ([0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C], "a 7z archive, which PyTorch cannot load either"),
         (Array("GGUF".utf8), "a GGUF file: rename it to .gguf"),
-        ([0x89, 0x48, 0x44, 0x46], "an HDF5 (Keras) file"),
         (Array("version https://git-lfs".utf8), "a Git LFS pointer: fetch the real file with `git lfs pull`"),
         (Array("<!DOCTYPE".utf8), "a web page: the download failed"),
         (Array("<!doctype".utf8), "a web page: the download failed"),

@@ -103,8 +103,10 @@ struct LegacyCheckpoint {
     }
 
     /// The storage that an archive inside a pickle holds and nothing else.
+    ///
+    /// - Parameter name: what to call its bytes, unlike any others.
     static func storage(
-        in bytes: [UInt8], file: String, member: String?, globals: PickleGlobals
+        in bytes: [UInt8], name: String, file: String, member: String?, globals: PickleGlobals
     ) throws(CheckpointError) -> NestedStorage {
         var machine = PickleMachine(bytes, file: file, member: member, globals: globals)
         machine.nestingDepth = 1
@@ -114,7 +116,7 @@ struct LegacyCheckpoint {
                 .unsupported, "nested-archive", "it is not one that torch wrote for a storage", file: file,
                 member: member)
         }
-        let legacy = LegacyCheckpoint(MemorySource(name: file, contents: bytes), displayName: file)
+        let legacy = LegacyCheckpoint(MemorySource(name: name, contents: bytes), displayName: file)
         guard let pickles = try legacy.pickles(machine, isAll: true) else { throw legacy.damaged("a pickle") }
         guard case .persistent(let number) = pickles.top,
             let reference = StorageReference(pickles.heap.persistents[Int(number)], in: pickles.heap),

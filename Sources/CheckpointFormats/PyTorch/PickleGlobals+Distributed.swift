@@ -1,10 +1,13 @@
 extension PickleGlobals {
     /// What the metadata and the values of `torch.distributed.checkpoint` name beyond weights.
     static let distributed = weights.adding([
-        ("torch.distributed.checkpoint.metadata", [
-            "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
-            "TensorProperties", "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
-        ]),
+        (
+            "torch.distributed.checkpoint.metadata",
+            [
+                "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
+                "TensorProperties", "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
+            ]
+        ),
         ("torch.distributed.checkpoint.filesystem", ["_StorageInfo"]),
         ("torch.distributed.checkpoint._fsspec_filesystem", ["_StorageInfo"]),
         // PyTorch 2.0 to 2.2.

@@ -48,9 +48,24 @@ struct PickleJSON {
                 default: "(a key that is neither text nor a whole number)"
                 }
             guard seen.insert(ByteKey(Array(name.utf8))).inserted else { continue }
-            members.append(.init(key: name, value: json(value, depth: depth + 1)))
+            let isSecret = Self.isSecret(name, heap.text(value))
+            members.append(
+                .init(
+                    key: name,
+                    value: isSecret ? .string("<\(name.uppercased())>") : json(value, depth: depth + 1)))
         }
         return members
+    }
+
+    /// Whether a value is what nobody should pass on with a model, such as the token of a hub.
+    private static func isSecret(_ name: String, _ text: [UInt8]?) -> Bool {
+        guard let text, !text.isEmpty else { return false }
+        let name = name.lowercased()
+        let endings = [
+            "hub_token", "auth_token", "access_token", "api_token", "api_key", "apikey", "password", "secret",
+            "secret_key", "access_key",
+        ]
+        return endings.contains { name.hasSuffix($0) } || text.starts(with: "hf_".utf8) && text.count > 30
     }
 
     private mutating func text(_ bytes: [UInt8]) -> String {

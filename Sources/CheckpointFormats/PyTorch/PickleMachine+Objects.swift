@@ -127,7 +127,9 @@ extension PickleMachine {
         }
         let value = heap.call(global, arguments)
         do {
-            let storage = try LegacyCheckpoint.storage(in: data, file: file, member: member, globals: globals)
+            let name = "\(file): an archive at byte \(baseOffset + UInt64(opcodeStart)) of its pickle"
+            let storage = try LegacyCheckpoint.storage(
+                in: data, name: name, file: file, member: member, globals: globals)
             if case .call(let number) = value { heap.nestedStorages[number] = storage }
         } catch {
             // The place in the file is that of the call.

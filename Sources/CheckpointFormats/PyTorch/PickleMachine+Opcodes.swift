@@ -116,6 +116,7 @@ extension PickleMachine {
     }
 
     private mutating func append(_ items: [PickleValue], to value: PickleValue) throws(CheckpointError) {
+        heap.countItems(items.count, inPairs: false)
         switch value {
         case .list(let number), .set(let number): heap.lists[Int(number)] += items
         case .call(let number) where isRecord(number):
@@ -133,6 +134,7 @@ extension PickleMachine {
         guard let number = try dictionaryNumber(of: value) else {
             throw wrongOperand("it sets an item of something that is not a dictionary")
         }
+        heap.countItems(items.count / 2, inPairs: true)
         guard items.count % 2 == 0 else { throw wrongOperand("a key has no value") }
         for index in stride(from: 0, to: items.count, by: 2) {
             let key = items[index]

@@ -9,6 +9,7 @@ struct PickleMachine {
     let bytes: [UInt8]
     let globals: PickleGlobals
     let limits: PickleLimits
+    private let heapLimit: Int
     /// The file and member, for errors.
     let file: String
     let member: String?
@@ -46,6 +47,7 @@ struct PickleMachine {
         self.baseOffset = baseOffset
         self.globals = globals
         self.limits = limits
+        heapLimit = limits.heapCount + bytes.count / limits.byteCountForUnit
     }
 
     /// Reads one pickle, up to its STOP, and leaves `position` behind it.
@@ -54,7 +56,7 @@ struct PickleMachine {
         while true {
             opcodeStart = position
             opcodeCount += 1
-            guard opcodeCount <= limits.opcodeCount, heap.count <= limits.heapCount,
+            guard opcodeCount <= limits.opcodeCount, heap.count <= heapLimit,
                 stack.count <= limits.stackCount
             else { throw malformed("pickle-limit", "the pickle holds more than any checkpoint needs") }
             let byte = try readByte()
@@ -172,9 +174,9 @@ extension PickleMachine {
     }
 
     mutating func memoize(_ value: PickleValue, at number: Int) throws(CheckpointError) {
-        // Each entry takes an opcode, so that no writer numbers beyond the bytes it has written.
-        guard number <= position else {
-            throw malformed("memo-limit", "the pickle numbers a value \(number), beyond all that it holds")
+        // Writers count what they keep, from zero or one.
+        guard number <= memo.count + 1000, number <= heapLimit else {
+            throw malformed("memo-limit", "the pickle numbers a value \(number), beyond all that it keeps")
         }
         if number >= memo.count {
             memo.append(contentsOf: repeatElement(nil, count: number + 1 - memo.count))

@@ -28,8 +28,10 @@ struct PickleLimits {
     /// Containers within containers, and marks within marks.
     var nesting = 1000
     var opcodeCount = 50_000_000
-    /// Things in the heap: enough for a million tensors.
-    var heapCount = 12_000_000
+    /// What the heap may take in units of about 64 bytes, whatever the size of the pickle.
+    var heapCount = 1_000_000
+    /// How many bytes of the pickle allow one unit more; a tensor takes some 250 bytes and 12 units.
+    var byteCountForUnit = 8
     /// Values on the stack at once; PyTorch writes containers in batches of a thousand.
     var stackCount = 4_000_000
 }

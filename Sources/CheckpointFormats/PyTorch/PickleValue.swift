@@ -27,19 +27,27 @@ enum PickleValue: Hashable {
 struct PickleDictionary {
     private(set) var keys: [PickleValue] = []
     private(set) var values: [PickleValue] = []
+    /// The places of the keys, where there are more than a few.
     private var index: [PickleValue: Int32] = [:]
+    private static var fewKeys: Int { 8 }
     var attributes: PickleValue = .none
 
     /// Adds a pair, or returns false where the key is there already.
     mutating func insert(_ value: PickleValue, forKey key: PickleValue) -> Bool {
-        guard index.updateValue(Int32(keys.count), forKey: key) == nil else { return false }
+        if keys.count < Self.fewKeys {
+            guard !keys.contains(key) else { return false }
+        } else {
+            if index.isEmpty { for (place, key) in keys.enumerated() { index[key] = Int32(place) } }
+            guard index.updateValue(Int32(keys.count), forKey: key) == nil else { return false }
+        }
         keys.append(key)
         values.append(value)
         return true
     }
 
     subscript(key: PickleValue) -> PickleValue? {
-        index[key].map { values[Int($0)] }
+        let place = index.isEmpty ? keys.firstIndex(of: key) : index[key].map(Int.init)
+        return place.map { values[$0] }
     }
 }
 
@@ -66,16 +74,20 @@ struct PickleHeap {
     private(set) var persistents: [PickleValue] = []
     /// The storages that calls bring along in their arguments, by call.
     var nestedStorages: [Int32: NestedStorage] = [:]
-    /// The number of things, which the machine bounds.
+    /// What all takes in memory, in units of about 64 bytes; the machine bounds it.
     private(set) var count = 0
+
+    /// Counts values that are added to a list, or pairs to a dictionary.
+    mutating func countItems(_ added: Int, inPairs: Bool) { count += inPairs ? 2 * added : (added + 3) / 4 }
 
     /// The text with these bytes; the same number for the same bytes.
     mutating func string(_ text: [UInt8]) -> PickleValue {
-        if let known = stringIndex[ByteKey(text)] { return .string(known) }
         let number = Int32(strings.count)
+        // Hashed once, whether it is known or not.
+        let place = { (place: inout Int32) in place }(&stringIndex[ByteKey(text), default: number])
+        guard place == number else { return .string(place) }
         strings.append(text)
-        stringIndex[ByteKey(text)] = number
-        count += 1
+        count += 2 + text.count / 64
         return .string(number)
     }
 
@@ -86,14 +98,14 @@ struct PickleHeap {
 
     mutating func bytes(_ data: [UInt8]) -> PickleValue {
         bytes.append(data)
-        count += 1
+        count += 1 + data.count / 64
         return .bytes(Int32(bytes.count - 1))
     }
 
     mutating func tuple(_ items: [PickleValue]) -> PickleValue {
         if items.isEmpty { return .tuple(0) }
         tuples.append(items)
-        count += 1
+        count += 1 + items.count / 4
         return .tuple(Int32(tuples.count - 1))
     }
 

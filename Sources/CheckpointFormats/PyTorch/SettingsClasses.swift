@@ -28,6 +28,7 @@ enum SettingsClasses {
         ],
         "datetime": ["datetime", "date", "time", "timedelta", "timezone"],
         "collections": ["defaultdict", "deque", "UserDict"],
+        "types": ["SimpleNamespace"],
         "decimal": ["Decimal"],
         "fractions": ["Fraction"],
         "uuid": ["UUID", "SafeUUID"],
@@ -46,11 +47,11 @@ enum SettingsClasses {
         "deepspeed.runtime.config*", "deepspeed.runtime.zero.config", "deepspeed.runtime.zero.offload_config",
         "deepspeed.runtime.fp16.loss_scaler", "deepspeed.utils.tensor_fragment",
         "torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed._tensor",
-        "torch.distributed.device_mesh", "torch.distributed._mesh_layout", "torch.distributed._shard",
+        "torch.distributed.device_mesh", "torch.distributed._mesh_layout",
         "torch.distributed.algorithms._checkpoint", "torch.backends.cuda", "torch.optim.lr_scheduler",
         "omegaconf", "hydra.core", "lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
         "lightning.fabric.utilities.enums", "lightning_utilities.core.enums", "pytorch_lightning.utilities",
         "lightning.pytorch.utilities", "lightning.pytorch.callbacks", "pytorch_lightning.callbacks",
-        "easydict", "addict", "ml_collections", "fairseq.dataclass", "huggingface_hub.utils",
+        "easydict", "addict", "yacs.config", "mmengine.config", "ml_collections", "fairseq.dataclass", "huggingface_hub.utils",
     ]
 }

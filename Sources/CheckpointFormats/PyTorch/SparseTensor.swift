@@ -158,6 +158,9 @@ private final class ElementWindow {
     ) throws(IOError) {
         let range = index..<index + UInt64(wanted)
         if range.lowerBound < loaded.lowerBound || range.upperBound > loaded.upperBound {
+            guard range.upperBound <= count else {
+                throw IOError(.damaged, path: "tensor", operation: "read", detail: "its values end too early")
+            }
             let stop = min(count, index + UInt64(capacity))
             loaded = 0..<0
             try buffer.fill(Int(stop - min(index, stop)) * width, from: source, at: index * UInt64(width))

@@ -25,6 +25,7 @@ struct TarCheckpoint {
         }
         var globals = PickleGlobals.weights
         globals.allowsOpaque = options.allowsOpaque
+        try searchInfo(globals)
         var table = StorageTable(source: archive.source)
         let classes = try readStorages(storages, into: &table)
         let bytes: [UInt8]
@@ -36,6 +37,15 @@ struct TarCheckpoint {
         let top = try machine.run()
         let state = PickledState(heap: machine.heap, top: top, storages: table)
         return try state.checkpoint(options, displayName: displayName, member: "pickle")
+    }
+
+    /// The facts about the machine are not needed, but may not ask for code.
+    private func searchInfo(_ globals: PickleGlobals) throws(CheckpointError) {
+        guard let entry = archive.entry(named: "sys_info"),
+            let bytes = try? archive.contents(of: entry, limit: 1 << 20)
+        else { return }
+        var machine = PickleMachine(bytes, file: displayName, member: "sys_info", globals: globals)
+        do { _ = try machine.run() } catch { if error.class == .unsafe { throw error } }
     }
 
     /// The class and the number of elements of each storage by key.

@@ -44,7 +44,8 @@ extension TensorBuilder {
                 .malformed, "array-size-mismatch", "the array does not have the bytes that its shape needs")
         }
         try countOutput(size)
-        let memory = MemorySource(name: file, contents: bytes)
+        // Sources of one name are taken for the same bytes.
+        let memory = MemorySource(name: "\(file): array \(array.data)", contents: bytes)
         var source = TensorSource.extent(Extent(source: memory, offset: 0, byteCount: size))
         if array.element.isBigEndian, array.element.byteWidth > 1 {
             source = .byteSwapped(source, width: dtype == .c64 ? 4 : array.element.byteWidth)

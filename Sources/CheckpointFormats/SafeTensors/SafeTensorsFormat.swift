@@ -38,11 +38,14 @@ public struct SafeTensorsFormat: FileFormat {
         } catch {
             throw CheckpointError(error, file: file.name)
         }
-        guard HubShardsFormat.rank(of: path) == nil || !header.metadata.contains(where: { $0.key == "DCP_SHARDING_INFO" })
+        guard
+            HubShardsFormat.rank(of: path) == nil
+                || !header.metadata.contains(where: { $0.key == "DCP_SHARDING_INFO" })
         else {
             throw CheckpointError(
                 .unsupported, "partial-shard",
-                "it holds the parts of tensors that one rank had: name the directory of all parts", file: file.name)
+                "it holds the parts of tensors that one rank had: name the directory of all parts",
+                file: file.name)
         }
         return Checkpoint(
             format: name, tensors: TensorTable(header, of: file), metadata: MetadataTable(header.metadata),

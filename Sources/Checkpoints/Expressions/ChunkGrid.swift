@@ -76,11 +76,12 @@ public struct ChunkGrid: ComputedTensor {
     public var inputs: [TensorSource] { chunks.inputs }
     /// The bytes of an element.
     public var granularity: Int { fill.count }
-    /// A row of chunks, where there are several side by side.
+    /// Large where so many chunks stand side by side that they cannot all be kept open.
     public var preferredPieceByteCount: Int {
-        guard axis > 0 else { return 1 << 20 }
-        let row = shape.dropFirst().reduce(UInt64(fill.count), *).multipliedReportingOverflow(by: chunkShape[0])
-        return row.overflow ? 64 << 20 : Int(min(64 << 20, row.partialValue))
+        let across = zip(shape, chunkShape).dropFirst().reduce(UInt64(1)) { count, axis in
+            count > 1000 ? count : count * min(1000, (axis.0 + axis.1 - 1) / axis.1)
+        }
+        return across > 16 ? 64 << 20 : 1 << 20
     }
 
     /// Fills `buffer` with whole elements, run by run of what is contiguous on both sides.

@@ -46,8 +46,7 @@ public struct Adapter: Sendable {
     /// Tensors that take the place of the base's.
     public private(set) var replacements: [(name: String, tensor: TensorExpression)] = []
     /// Rows that take the place of an embedding's.
-    public private(set) var tokenRows:
-        [(module: String, indices: [UInt64], rows: TensorExpression)] = []
+    public private(set) var tokenRows: [(module: String, indices: [UInt64], rows: TensorExpression)] = []
     /// The tensors as they are stored.
     public let checkpoint: Checkpoint
     /// The weights and the config.
@@ -73,8 +72,14 @@ public struct Adapter: Sendable {
     }
 
     private init(listing: DirectoryListing) throws(CheckpointError) {
-        path = listing.path
         let names = ["adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"]
+        let isMegatron = listing.has(".metadata") || listing.has("common.pt")
+        guard !isMegatron, !listing.files.contains(where: { $0.hasSuffix(".nemo") }) else {
+            throw CheckpointError(
+                .unsupported, "adapter-megatron",
+                "this is an adapter of NeMo or Megatron, which is not read: export it in the layout of Hugging "
+                    + "Face first", file: listing.path)
+        }
         guard listing.has("adapter_config.json"), let weights = names.first(where: listing.has) else {
             throw CheckpointError(
                 .malformed, "not-an-adapter",
@@ -82,24 +87,6 @@ public struct Adapter: Sendable {
                     + "all there", file: listing.path)
         }
         let file = try listing.open("adapter_config.json")
-        let json: JSONValue
-        do {
-            json = try JSONValue(
-                parsing: listing.contents(of: "adapter_config.json", limit: Self.configLimit))
-        } catch let error as JSONError {
-            throw CheckpointError(
-                .malformed, "adapter-config", error.message, file: file.name, offset: UInt64(error.offset))
-        } catch let error as CheckpointError {
-            throw error
-        } catch { throw CheckpointError(.malformed, "adapter-config", "\(error)", file: file.name) }
-        checkpoint = try FormatRegistry.open(path: Path.join(listing.path, weights)).checkpoint
-        files = checkpoint.files + [SourceFile(path: "adapter_config.json", source: file)]
-        format = json["peft_type"] == nil && json["fine_tune_type"] != nil ? .mlx : .peft
-        settings =
-            switch format {
-            case .peft: try AdapterSettings(peft: json, file: file.name)
-            case .mlx: try AdapterSettings(mlx: json, file: file.name)
-            }
         var tokenizer: [EmbeddedFile] = []
         for name in listing.files {
             guard let role = EmbeddedFile(name: name, source: MemorySource(name: name, contents: [])),
@@ -108,7 +95,41 @@ public struct Adapter: Sendable {
             else { continue }
             tokenizer.append(item)
         }
+        try self.init(
+            path: listing.path, config: SourceFile(path: "adapter_config.json", source: file),
+            contents: listing.contents(of: "adapter_config.json", limit: Self.configLimit),
+            checkpoint: FormatRegistry.open(path: Path.join(listing.path, weights)).checkpoint,
+            tokenizer: tokenizer)
+    }
+
+    /// Makes an adapter of its parts.
+    ///
+    /// - Parameters:
+    ///   - path: what it is called in messages.
+    ///   - config: `adapter_config.json`.
+    ///   - contents: what is in that.
+    ///   - checkpoint: the weights.
+    ///   - tokenizer: files of a tokenizer.
+    package init(
+        path: String, config: SourceFile, contents: [UInt8], checkpoint: Checkpoint,
+        tokenizer: [EmbeddedFile] = []
+    ) throws(CheckpointError) {
+        let file = config.source.name
+        let json: JSONValue
+        do { json = try JSONValue(parsing: contents) } catch {
+            throw CheckpointError(
+                .malformed, "adapter-config", error.message, file: file, offset: UInt64(error.offset))
+        }
+        self.path = path
+        self.checkpoint = checkpoint
         self.tokenizer = tokenizer
+        files = checkpoint.files + [config]
+        format = json["peft_type"] == nil && json["fine_tune_type"] != nil ? .mlx : .peft
+        settings =
+            switch format {
+            case .peft: try AdapterSettings(peft: json, file: file)
+            case .mlx: try AdapterSettings(mlx: json, file: file)
+            }
         try sort()
     }
 }
@@ -128,7 +149,18 @@ extension Adapter {
         let depth: Int
     }
 
+    /// The most steps that patterns may take over all names.
+    private static let patternWork = 400_000_000
+
     private mutating func sort() throws(CheckpointError) {
+        let names = checkpoint.tensors.reduce(0) { $0 + $1.name.utf8.count }
+        let (work, overflow) = names.multipliedReportingOverflow(by: settings.patternSize)
+        guard !overflow, work <= Self.patternWork else {
+            throw CheckpointError(
+                .unsupported, "adapter-too-large",
+                "its rank and alpha patterns are too large for its \(checkpoint.tensors.count) tensors",
+                file: path)
+        }
         var order: [(key: ModuleKey, name: String)] = []
         var parts: [ModuleKey: Parts] = [:]
         for record in checkpoint.tensors {
@@ -138,12 +170,14 @@ extension Adapter {
                 let key = ModuleKey(name: ByteKey(module), depth: depth)
                 if parts[key] == nil { order.append((key, module)) }
                 guard parts[key]?[part] == nil else {
-                    throw error(.malformed, "adapter-key", "\(part.rawValue) of \(module) is there twice", record)
+                    throw error(
+                        .malformed, "adapter-key", "\(part.rawValue) of \(module) is there twice", record)
                 }
                 parts[key, default: Parts()].tensors.append((part, record))
             case .tokenRows(let module):
                 tokenRows.append((module, try indices(of: module, record), try expression(record)))
-            case .replacement(let name): replacements.append((name, try expression(record)))
+            case .replacement(let name):
+                replacements.append((name, try expression(record, isComputed: false)))
             case .unknown:
                 throw error(
                     .unsupported, "adapter-key", "it is no part of a LoRA adapter that is known", record)
@@ -223,10 +257,13 @@ extension Adapter {
         return found.indices
     }
 
-    private func expression(_ record: TensorRecord) throws(CheckpointError) -> TensorExpression {
-        guard record.dtype.isCastableFloat else {
+    private func expression(
+        _ record: TensorRecord, isComputed: Bool = true
+    ) throws(CheckpointError) -> TensorExpression {
+        guard !isComputed || record.dtype.isCastableFloat else {
             throw error(
-                .unsupported, "adapter-dtype", "its dtype is \(record.dtype.name), which is not merged", record)
+                .unsupported, "adapter-dtype", "its dtype is \(record.dtype.name), which is not merged",
+                record)
         }
         do { return try record.expression } catch {
             throw self.error(.malformed, "adapter-shape", error.description, record)

@@ -14,6 +14,12 @@ public struct AdapterExtraction: Sendable {
         case fixed(Int)
         /// For each weight the smallest that keeps this part of the sum of squares, up to a most.
         case energy(Double, atMost: Int)
+
+        var most: Int {
+            switch self {
+            case .fixed(let rank), .energy(_, atMost: let rank): rank
+            }
+        }
     }
 
     /// What becomes of differences that are no matrices of a linear layer: norms, biases, embeddings.
@@ -84,6 +90,9 @@ public struct AdapterExtraction: Sendable {
 
     // MARK: Work
 
+    /// The most elements of vectors for one weight.
+    private static let elementLimit = 1 << 28
+
     enum Result: Sendable {
         case update(Update)
         case whole(TensorRecord)
@@ -153,6 +162,10 @@ public struct AdapterExtraction: Sendable {
             throw ConversionError.options("\(name): the difference is not finite")
         }
         let most = min(matrix.rows, matrix.columns)
+        guard (matrix.rows + matrix.columns) < Self.elementLimit / (self.rank.most + 32) else {
+            throw ConversionError.options(
+                "\(name): its shape \(base.shape) is too large for the rank; leave it out with --modules")
+        }
         var factors: LowRankFactors
         var rank: Int
         switch self.rank {
@@ -219,7 +232,9 @@ extension LowRankFactors {
 
 extension TensorExpression {
     /// A tensor of values in memory; sources of one name are one, so each needs its own.
-    static func holding(_ values: [Float], shape: [UInt64], name: String = "factor") throws(ExpressionError) -> TensorExpression {
+    static func holding(_ values: [Float], shape: [UInt64], name: String = "factor") throws(ExpressionError)
+        -> TensorExpression
+    {
         let bytes = values.span.bytesView.array()
         return try TensorExpression(
             dtype: .f32, shape: shape,

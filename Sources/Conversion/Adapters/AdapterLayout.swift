@@ -38,7 +38,8 @@ extension Adapter {
 
     private func refusal(_ target: Format, _ what: String) -> CheckpointError {
         CheckpointError(
-            .unsupported, "adapter-layout", "\(what), for which the layout of \(target.rawValue) has no place",
+            .unsupported, "adapter-layout",
+            "\(what), for which the layout of \(target.rawValue) has no place",
             file: path)
     }
 
@@ -58,7 +59,9 @@ extension Adapter {
         var layout = Layout()
         if format == .peft {
             layout.records = Array(checkpoint.tensors)
-            layout.config = files.last.flatMap { EmbeddedFile(name: "adapter_config.json", source: $0.source) }
+            layout.config = files.last.flatMap {
+                EmbeddedFile(name: "adapter_config.json", source: $0.source)
+            }
             return layout
         }
         guard replacements.isEmpty else {
@@ -66,7 +69,8 @@ extension Adapter {
         }
         for module in modules {
             let prefix = "base_model.model.\(module.name)."
-            let names = module.isEmbedding
+            let names =
+                module.isEmbedding
                 ? ["lora_embedding_A", "lora_embedding_B"] : ["lora_A.weight", "lora_B.weight"]
             try add(prefix + names[0], to: &layout.records) { () throws(ExpressionError) in module.a }
             try add(prefix + names[1], to: &layout.records) { () throws(ExpressionError) in module.b }
@@ -78,9 +82,10 @@ extension Adapter {
                 magnitude
             }
         }
-        layout.config = PEFTConfig(
-            settings, targets: PEFTConfig.targets(modules.map(\.name)), ranks: [:]
-        ).file
+        layout.config =
+            PEFTConfig(
+                settings, targets: PEFTConfig.targets(modules.map(\.name)), ranks: [:]
+            ).file
         return layout
     }
 
@@ -90,7 +95,9 @@ extension Adapter {
         var layout = Layout()
         if format == .mlx {
             layout.records = Array(checkpoint.tensors)
-            layout.config = files.last.flatMap { EmbeddedFile(name: "adapter_config.json", source: $0.source) }
+            layout.config = files.last.flatMap {
+                EmbeddedFile(name: "adapter_config.json", source: $0.source)
+            }
             return layout
         }
         if let first = replacements.first {

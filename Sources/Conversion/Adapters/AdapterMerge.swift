@@ -61,12 +61,9 @@ struct AdapterMerge {
 
     private mutating func replace(_ name: String, _ tensor: TensorExpression) throws(CheckpointError) {
         guard let row = try row(name) else {
-            let module = name.split(separator: ".").dropLast().map(String.init)
-            let isWanted = adapter.settings.modulesToSave.contains { saved in
-                module.joined(separator: ".").hasSuffix(saved) || module.contains(saved)
-            }
-            guard isWanted else { throw unmatched(name, what: "a tensor") }
-            let dtype = table.records.first { $0.dtype.isCastableFloat }?.dtype ?? tensor.dtype
+            guard adapter.settings.saves(name) else { throw unmatched(name, what: "a tensor") }
+            let common = table.records.first { $0.dtype.isCastableFloat }?.dtype ?? tensor.dtype
+            let dtype = tensor.dtype.isCastableFloat ? common : tensor.dtype
             let cast: TensorExpression
             do { cast = try tensor.cast(to: dtype) } catch { throw misfit(name, error) }
             _ = table.append(name, cast, isChanged: true)
@@ -79,15 +76,24 @@ struct AdapterMerge {
         }
         let old = table[row]
         guard old.shape == tensor.shape else {
-            let isVocabulary = old.shape.count == 2 && tensor.shape.count == 2 && old.shape[1] == tensor.shape[1]
+            let isVocabulary =
+                old.shape.count == 2 && tensor.shape.count == 2 && old.shape[1] == tensor.shape[1]
             throw CheckpointError(
                 .malformed, "adapter-shape",
                 "the adapter's tensor has shape \(tensor.shape), the base's \(old.shape)"
                     + (isVocabulary
                         ? ": its vocabulary was resized, so the base must be resized to \(tensor.shape[0]) rows "
-                            + "before the merge" : ""), file: adapter.path, tensor: old.name)
+                            + "before the merge" : ""),
+                file: adapter.path, tensor: old.name)
         }
-        _ = try weight(row)
+        if old.dtype != tensor.dtype { _ = try weight(row) }
+        guard old.dtype == tensor.dtype || tensor.dtype.isCastableFloat else {
+            throw CheckpointError(
+                .malformed, "adapter-dtype",
+                "the adapter's tensor is \(tensor.dtype.name), the base's \(old.dtype.name)",
+                file: adapter.path,
+                tensor: old.name)
+        }
         table.set(row, try made(for: row) { () throws(ExpressionError) in try tensor.cast(to: old.dtype) })
         noteTied(row)
     }
@@ -97,6 +103,12 @@ struct AdapterMerge {
             throw unmatched(module.name + ".weight", what: "an update")
         }
         let base = try weight(row)
+        guard module.a.shape[0] == UInt64(module.rank) else {
+            throw CheckpointError(
+                .malformed, "adapter-rank",
+                "its rank is \(module.a.shape[0]), and adapter_config.json says \(module.rank)",
+                file: adapter.path, tensor: table[row].name)
+        }
         // The stored shape tells which way round a weight is, but where it is square.
         let isPlain = base.shape == [module.b.shape[0], module.a.shape[1]]
         let isTurned = base.shape == [module.a.shape[1], module.b.shape[0]]

@@ -44,30 +44,26 @@ public struct AdapterSettings: Sendable {
         rankPatterns.first { $0.pattern.matches(module) }.map { Int($0.value) } ?? rank
     }
 
+    /// Whether a tensor is of a module that was trained as a whole, by its path or a part of that.
+    func saves(_ name: String) -> Bool {
+        let path = name.split(separator: ".").dropLast().map(String.init)
+        let whole = path.joined(separator: ".")
+        return modulesToSave.contains { saved in
+            whole.utf8.elementsEqual(saved.utf8) || whole.hasSuffix("." + saved)
+                || path.contains { $0.utf8.elementsEqual(saved.utf8) }
+        }
+    }
+
+    /// The size of all patterns.
+    var patternSize: Int {
+        (rankPatterns + alphaPatterns).reduce(0) { $0 + $1.pattern.instructionCount }
+    }
+
     /// What the product of a module's factors is multiplied by.
     func scale(of module: String) -> Double {
         let alpha = alphaPatterns.first { $0.pattern.matches(module) }?.value ?? alpha
         let rank = Double(rank(of: module))
         return alpha / (usesRootScale ? rank.squareRoot() : rank)
-    }
-}
-
-/// A regular expression for the end of a module's path, as PEFT takes it: all of the path, or what follows a dot.
-struct ModulePattern: Sendable {
-    private let program: PatternProgram
-
-    init(parsing text: String) throws(PatternError) {
-        var parser = RegexParser(PatternText("(?:.*\\.)?(?:\(text))"), ignoresCase: false)
-        let node = try parser.parse()
-        guard let program = PatternProgram(node, groupCount: nil) else {
-            throw PatternError(pattern: text, position: 1, message: "the pattern is too large")
-        }
-        self.program = program
-    }
-
-    func matches(_ module: String) -> Bool {
-        var machine = PatternMachine(program)
-        return machine.matchesAll(NameUnits.units(of: Array(module.utf8)))
     }
 }
 
@@ -82,6 +78,11 @@ extension AdapterSettings {
         ("arrow_config", "routes between adapters (Arrow)"), ("kasa_config", "truncates the base (KaSA)"),
         ("monteclora_config", "draws its weights (MonteCLoRA)"),
     ]
+
+    /// The most names in a list: far more than any adapter has, and few enough to be compared with all tensors.
+    private static let nameLimit = 4096
+    /// The most rows of an embedding that are trained on their own.
+    private static let tokenLimit = 1 << 16
 
     /// Ways to begin that change the base before training.
     private static let beginnings = ["pissa", "olora", "corda", "loftq", "lora_ga"]
@@ -117,14 +118,18 @@ extension AdapterSettings {
         guard (1...Int64(Int32.max)).contains(rank) else {
             throw CheckpointError(.malformed, "adapter-config", "the rank r is \(rank)", file: file)
         }
-        self.init(rank: Int(rank), alpha: json["lora_alpha"]?.double ?? 8)
+        let alpha = json["lora_alpha"]?.double ?? 8
+        guard Float(alpha).isFinite else {
+            throw CheckpointError(.malformed, "adapter-config", "lora_alpha is \(alpha)", file: file)
+        }
+        self.init(rank: Int(rank), alpha: alpha)
         usesRootScale = json["use_rslora"]?.bool ?? false
         usesMagnitudes = json["use_dora"]?.bool ?? false
         isFanInFanOut = json["fan_in_fan_out"]?.bool ?? false
         bias = json["bias"]?.string ?? "none"
         hasUpdateBias = json["lora_bias"]?.bool ?? false
-        modulesToSave = json["modules_to_save"]?.elements?.compactMap(\.string) ?? []
-        targetParameters = json["target_parameters"]?.elements?.compactMap(\.string) ?? []
+        modulesToSave = try Self.names(json["modules_to_save"], "modules_to_save", file)
+        targetParameters = try Self.names(json["target_parameters"], "target_parameters", file)
         ensuresTying = json["ensure_weight_tying"]?.bool ?? false
         baseModel = json["base_model_name_or_path"]?.string
         taskType = json["task_type"]?.string
@@ -142,12 +147,25 @@ extension AdapterSettings {
         }
     }
 
+    private static func names(
+        _ value: JSONValue?, _ key: String, _ file: String
+    ) throws(CheckpointError) -> [String] {
+        let names = value?.elements?.compactMap(\.string) ?? []
+        guard names.count <= nameLimit else { throw tooMany(key, names.count, file) }
+        return names
+    }
+
+    private static func tooMany(_ key: String, _ count: Int, _ file: String) -> CheckpointError {
+        CheckpointError(
+            .unsupported, "adapter-too-large", "\(key) has \(count) entries, more than are taken", file: file)
+    }
+
     private static func patterns(
         _ value: JSONValue?, _ key: String, _ file: String
     ) throws(CheckpointError) -> [(pattern: ModulePattern, value: Double)] {
         var result: [(pattern: ModulePattern, value: Double)] = []
         for member in value?.members ?? [] {
-            guard let number = member.value.double, number.isFinite,
+            guard let number = member.value.double, Float(number).isFinite,
                 key != "rank_pattern" || (1...Double(Int32.max)).contains(number)
             else {
                 throw CheckpointError(
@@ -159,6 +177,10 @@ extension AdapterSettings {
                     .unsupported, "adapter-pattern", "\(key): \(error.description)", file: file)
             }
         }
+        let cost = result.reduce(0) { $0 + $1.pattern.instructionCount }
+        guard result.count <= 1 << 16, cost <= PatternProgram.limit else {
+            throw tooMany(key, result.count, file)
+        }
         return result
     }
 
@@ -167,6 +189,7 @@ extension AdapterSettings {
     ) throws(CheckpointError) -> [(module: String, indices: [UInt64])] {
         func indices(_ list: [JSONValue]) throws(CheckpointError) -> [UInt64] {
             let result = list.compactMap(\.uint64)
+            guard list.count <= tokenLimit else { throw tooMany("trainable_token_indices", list.count, file) }
             guard result.count == list.count, Set(result).count == result.count else {
                 throw CheckpointError(
                     .malformed, "adapter-config",
@@ -175,6 +198,9 @@ extension AdapterSettings {
             return result
         }
         if let list = value?.elements { return [("", try indices(list))] }
+        guard value?.members?.count ?? 0 <= nameLimit else {
+            throw tooMany("trainable_token_indices", value?.members?.count ?? 0, file)
+        }
         var result: [(module: String, indices: [UInt64])] = []
         for member in value?.members ?? [] {
             result.append((member.key, try indices(member.value.elements ?? [])))

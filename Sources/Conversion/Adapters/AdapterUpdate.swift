@@ -41,7 +41,8 @@ extension Adapter.Module {
             b.shape.dropFirst(2).allSatisfy({ $0 == 1 })
         else {
             throw ExpressionError(
-                "factors of shapes \(b.shape) and \(a.shape) do not fit the shape \(weight.shape) of the base")
+                "factors of shapes \(b.shape) and \(a.shape) do not fit the shape \(weight.shape) of the base"
+            )
         }
         guard let inputs = DType.elementCount(of: Array(weight.shape.dropFirst())) else {
             throw ExpressionError("the size of shape \(weight.shape) is beyond 64 bits")

@@ -16,7 +16,8 @@ struct DifferenceMatrix: Sendable {
     ///   - base: one of the same shape; both of real numbers.
     init(_ tuned: TensorExpression, less base: TensorExpression) throws(ExpressionError) {
         guard tuned.shape == base.shape, tuned.shape.count == 2, tuned.byteCount > 0 else {
-            throw ExpressionError("shapes \(tuned.shape) and \(base.shape) are not those of two like matrices")
+            throw ExpressionError(
+                "shapes \(tuned.shape) and \(base.shape) are not those of two like matrices")
         }
         self.tuned = try tuned.cast(to: .f32)
         self.base = try base.cast(to: .f32)
@@ -72,7 +73,8 @@ struct DifferenceMatrix: Sendable {
             var span = sums.mutableSpan
             LowRank.accumulate(
                 values, panels.span, depth: columns,
-                part: .init(rows: 0..<range.count, columns: 0..<count, origin: 0, rowStride: count), to: &span)
+                part: .init(rows: 0..<range.count, columns: 0..<count, origin: 0, rowStride: count), to: &span
+            )
             for index in 0..<range.count {
                 for column in 0..<count {
                     result.elements[column * rows + range.lowerBound + index] =

@@ -75,9 +75,12 @@ struct ExtractedAdapter {
         for record in whole {
             let path = record.name.string.split(separator: ".").map(String.init)
             let module = path.dropLast().joined(separator: ".")
-            if ranks[module] != nil || path.last == "bias" && !whole.contains(where: { other in
-                other.name.string == module + ".weight"
-            }) {
+            if ranks[module] != nil
+                || path.last == "bias"
+                    && !whole.contains(where: { other in
+                        other.name.string == module + ".weight"
+                    })
+            {
                 hasBiases = true
                 let place = ranks[module] != nil ? ".base_layer" : ""
                 records.append(

@@ -71,7 +71,8 @@ extension ExtractionPairs.Item {
     /// Whether the two hold different numbers.
     func differs() throws(IOError) -> Bool {
         if tuned.dtype == base.dtype { return try Self.differ(tuned.source, base.source) }
-        guard let first = try? tuned.expression.cast(to: .f32), let second = try? base.expression.cast(to: .f32)
+        guard let first = try? tuned.expression.cast(to: .f32),
+            let second = try? base.expression.cast(to: .f32)
         else { return true }
         return try Self.differ(first.source, second.source)
     }

@@ -9,7 +9,8 @@ extension OpenedModel {
     /// Reads headers only; the weights are computed when they are read. Every tensor of the adapter is used.
     ///
     /// - Throws: where the adapter is not one of this model: a module or a shape does not fit.
-    public func merging(_ adapter: Adapter, rounding: MergeRounding = .once) throws(ConversionError) -> OpenedModel
+    public func merging(_ adapter: Adapter, rounding: MergeRounding = .once) throws(ConversionError)
+        -> OpenedModel
     {
         var merge = AdapterMerge(
             checkpoint, adapter, config: try ModelConfig(of: self), rounding: rounding)
@@ -17,7 +18,8 @@ extension OpenedModel {
         var result = self
         result.checkpoint.tensors = TensorTable(merge.table.records)
         result.checkpoint.warnings += merge.warnings
-        let name = Path.name(of: adapter.path)
+        let own = Path.name(of: FileSystem.resolved(adapter.path) ?? adapter.path)
+        let name = Path.isSafeRelative(own) ? own : "adapter"
         let taken = Set(checkpoint.files.map { ByteKey($0.path) })
         var label = name
         var number = 1
@@ -55,8 +57,9 @@ extension OpenedModel {
         let key = "tie_word_embeddings"
         if !members.contains(where: { $0.key == key }) { members.append(JSONMember(key, .bool(false))) }
         let text = JSONValue.object(members).serialized(indent: 2) + [0x0A]
-        guard let file = EmbeddedFile(
-            name: "config.json", source: MemorySource(name: "config.json", contents: text))
+        guard
+            let file = EmbeddedFile(
+                name: "config.json", source: MemorySource(name: "config.json", contents: text))
         else { return }
         replace(file)
         checkpoint.changes.append(
@@ -91,7 +94,7 @@ extension Adapter {
             parameters: [
                 .init("adapter", .string(label)), .init("format", .string(format.rawValue)),
                 .init("rank", .integer(settings.rank)), .init("alpha", .number("\(settings.alpha)")),
-                .init("rounding", .string(rounding.rawValue)), .init("tensors", .integer(count)),
+                .init("update_rounding", .string(rounding.rawValue)), .init("tensors", .integer(count)),
             ],
             summary: "\(escapedForDisplay(label)): \(modules.count) modules of rank \(settings.rank) into "
                 + "\(count) tensors")

@@ -56,7 +56,9 @@ public struct GGUFOutput: OutputFormat {
                     GGUFPair("general.quantization_version", .uint32(2)),
                 ]
             var layout = try Self.layOut(tensors, pairs, of: model)
-            layout.skipped = table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+            layout.skipped =
+                table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+                + model.metadataLeft("text beside the tensors, which GGUF has other keys for")
             layout.warnings = metadata.warnings
             layout.transforms = [
                 Manifest.Transform(
@@ -77,12 +79,13 @@ public struct GGUFOutput: OutputFormat {
     private static func metadata(
         _ config: JSONValue, of model: OutputModel
     ) throws(CheckpointError) -> GGUFMetadata {
-        // Nothing of this machine: equal models give equal files.
+        // Nothing of this machine: equal models give equal files. A made-up name would make llama.cpp look for the
+        // tokens of its namesakes; without one, Mistral is taken for Llama when the file is read again.
         let known = config["_name_or_path"]?.string.map { Path.name(of: $0) } ?? ""
-        let type = config["model_type"]?.string ?? ""
-        return try GGUFMetadata(
-            config: config, name: known.isEmpty ? type.prefix(1).uppercased() + type.dropFirst() : known
-        ) { (name) throws(CheckpointError) in try model.source.contents(of: name) }
+        let usual = config["model_type"]?.string == "mistral" ? "Mistral" : nil
+        return try GGUFMetadata(config: config, name: known.isEmpty ? usual : known) {
+            (name) throws(CheckpointError) in try model.source.contents(of: name)
+        }
     }
 
     private static func record(_ tensor: (name: TensorName, values: [Float])) -> TensorRecord {
@@ -151,53 +154,5 @@ public struct GGUFOutput: OutputFormat {
             }
         }
         return ExportPlan.Shard(fileName: part.fileName, frames: frames, tensors: items, byteCount: end)
-    }
-}
-
-/// A tensor as it stands in a GGUF file.
-struct GGUFTensor {
-    /// Its bytes; the dtype is that of the numbers that blocks stand for.
-    let record: TensorRecord
-    let type: GGUFType
-    let sourceDType: DType
-    /// The type's name, where it is one of blocks.
-    var encoding: String? { type.dtype == nil ? type.name : nil }
-
-    init(
-        _ tensor: TensorRecord, _ quantization: GGUFQuantization?, _ context: GGUFMixContext, file: String
-    ) throws(CheckpointError) {
-        sourceDType = tensor.dtype
-        let name = tensor.name.string
-        guard tensor.dtype.isCastableFloat else {
-            // Numbers that are no weights stay as they are.
-            guard let type = GGUFType(tensor.dtype) else {
-                throw CheckpointError(
-                    .unsupported, "gguf-dtype",
-                    "GGUF has no \(tensor.dtype.name): convert it with --dtype '\(tensor.name)=f32'", file: file,
-                    tensor: tensor.name)
-            }
-            (record, self.type) = (tensor, type)
-            return
-        }
-        let isLarge = GGUFQuantization.isLarge(name, shape: tensor.shape)
-        let plain = tensor.dtype == .f64 || !isLarge ? DType.f32 : tensor.dtype
-        type =
-            isLarge
-            ? (quantization ?? .plain(plain)).map { $0.type(of: name, shape: tensor.shape, context) }
-                ?? GGUFType(.q8_0)
-            : GGUFQuantization.all[0].base
-        do throws(ExpressionError) {
-            let expression = try tensor.expression.cast(to: type.dtype ?? .f32)
-            guard let format = type.format, let encoder = BlockEncoder(format) else {
-                record = TensorRecord(name: tensor.name, expression)
-                return
-            }
-            record = TensorRecord(
-                name: tensor.name, dtype: .f32, shape: tensor.shape,
-                source: .computed(try BlockMap(expression.source, codec: encoder)))
-        } catch {
-            throw CheckpointError(
-                .unsupported, "gguf-tensor", error.description, file: file, tensor: tensor.name)
-        }
     }
 }

@@ -79,7 +79,9 @@ extension GGUFQuantization {
             layer < eighth || layer >= 7 * context.layerCount / 8 || (layer - eighth) % 3 == 2
         let isMedium = self.name.hasSuffix("_k_m")
         let isSmallest = self.name == "q4_k_s"
-        if name.contains("attn_v.weight") || name.contains("attn_kv_b.weight") || name.contains("attn_qkv.weight") {
+        if name.contains("attn_v.weight") || name.contains("attn_kv_b.weight")
+            || name.contains("attn_qkv.weight")
+        {
             if context.expertCount == 8 { return q8 }
             if isMedium && deservesMore { return q6K }
             if isSmallest && layer < 4 { return q5K }

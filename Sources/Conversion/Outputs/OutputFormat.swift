@@ -77,7 +77,9 @@ public struct OutputLayout: Sendable {
 /// The formats that are written.
 public enum OutputFormats {
     /// All of them, the usual one first.
-    public static let all: [any OutputFormat] = [SafeTensorsOutput(), PyTorchOutput(), GGUFOutput(), NumPyOutput()]
+    public static let all: [any OutputFormat] = [
+        SafeTensorsOutput(), PyTorchOutput(), GGUFOutput(), NumPyOutput(),
+    ]
 
     /// The format of this name.
     public static func named(_ name: String) -> (any OutputFormat)? { all.first { $0.name == name } }
