@@ -1,4 +1,5 @@
 internal import CheckpointFormats
+internal import Checkpoints
 internal import StrictJSON
 internal import TensorCore
 

@@ -52,7 +52,7 @@ import Testing
     }
 
     @Test func `models of SentencePiece`() async {
-        await #expect(processExitsWith: .success) { try fuzz(.sentencepiece, count: 10_000) }
+        await #expect(processExitsWith: .success) { try fuzz(.sentencepiece, count: 4_000) }
     }
 
     @Test func adapters() async {

@@ -148,8 +148,11 @@ extension GGUFReader {
             checkpoint.warnings.append(
                 CheckpointWarning(
                     "gguf-architecture",
-                    "what the header says of the model ('\(escapedForDisplay(name))') is not enough for a config, "
-                        + "so there is none and the tensors keep their names", file: set.name))
+                    "the tensors keep their names and there is no config.json: "
+                        + (GGUFArchitecture.of(set.main) == nil
+                            ? "models of the architecture '\(escapedForDisplay(name))' are not known"
+                            : "the header does not say enough of the model"),
+                    file: set.name))
             return tensors
         }
         let table = try map.map(
