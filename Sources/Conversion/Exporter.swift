@@ -193,7 +193,7 @@ extension IOError {
 extension ExportPlan {
     /// The files that are read.
     var inputs: [InputFile] {
-        checkpoint.files.compactMap(\.input) + sideFiles.compactMap { $0.source as? InputFile }
+        checkpoint.files.compactMap(\.input) + sideFiles.compactMap { $0.source as? InputFile } + descriptions
     }
 }
 
