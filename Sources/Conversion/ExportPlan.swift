@@ -25,6 +25,8 @@ public struct ExportPlan: Sendable {
     public let effects: [TransformEffect]
     /// What the format did to the tensors.
     let outputTransforms: [Manifest.Transform]
+    /// The files that were read to make the plan, beside the weights and those that are carried over.
+    let descriptions: [InputFile]
     /// What stays behind.
     public let skipped: [SkippedItem]
 
@@ -126,6 +128,7 @@ extension ExportPlan {
         shards = layout.shards
         index = layout.index
         outputTransforms = layout.transforms
+        descriptions = (config.input.map { [$0] } ?? []) + layout.inputs
         let side = try Self.sideFiles(
             of: model, config: config, format: format,
             dtype: options.transforms.reversed().lazy.compactMap(\.modelDType).first)

@@ -194,7 +194,7 @@ extension ExportPlan {
     /// The files that are read.
     var inputs: [InputFile] {
         checkpoint.files.compactMap(\.input) + checkpoint.consulted
-            + sideFiles.compactMap { $0.source as? InputFile }
+            + sideFiles.compactMap { $0.source as? InputFile } + descriptions
     }
 }
 

@@ -15,6 +15,8 @@ struct ModelConfig {
     private(set) var nameOrPath: String?
     /// Whether the model's code comes with it (`auto_map`).
     private(set) var hasOwnCode = false
+    /// The file that was read, where it is one.
+    private(set) var input: InputFile?
     /// The file's bytes, where they could be understood.
     private(set) var contents: [UInt8]?
     /// Set where the file is there and could not be understood.
@@ -43,9 +45,9 @@ struct ModelConfig {
             }
         } else {
             let path = Path.join(model.directory?.path ?? "", "config.json")
-            bytes = try inputOutput { () throws(IOError) in
-                try FileSystem.contents(of: path, limit: Self.limit)
-            }
+            let file = try inputOutput { () throws(IOError) in try InputFile(path: path) }
+            input = file
+            bytes = try inputOutput { () throws(IOError) in try file.contents(limit: Self.limit) }
         }
         do {
             read(try JSONValue(parsing: bytes))

@@ -31,7 +31,14 @@ public struct GGUFOutput: OutputFormat {
     /// Lays out the files of a model whose `config.json` says what it is.
     public func layOut(_ model: OutputModel) throws(ConversionError) -> OutputLayout {
         guard let config = model.config else {
-            throw .options("--to gguf needs the model's config.json beside the weights, to know what it is")
+            guard model.source.has("config.json") else {
+                throw .options(
+                    "--to gguf needs the model's config.json beside the weights, to know what it is")
+            }
+            throw .source(
+                CheckpointError(
+                    .malformed, "config-not-json", "it is no JSON object, and --to gguf needs what it says",
+                    file: model.source.place(of: "config.json")))
         }
         do throws(CheckpointError) {
             let map = try ArchitectureMap.find(config: config, file: "config.json")
@@ -44,7 +51,8 @@ public struct GGUFOutput: OutputFormat {
                 expertCount: Int(clamping: dimensions["experts"] ?? 0),
                 groupsQueries: dimensions["heads"] != dimensions["kv_heads"],
                 isTied: !table.tensors.contains { $0.name == "output.weight" })
-            let metadata = try Self.metadata(config, of: model)
+            var inputs: [InputFile] = []
+            let metadata = try Self.metadata(config, of: model, &inputs)
             var tensors: [GGUFTensor] = []
             for tensor in table.tensors + metadata.tensors.map(Self.record) {
                 tensors.append(try GGUFTensor(tensor, quantization, context, file: model.sourceName))
@@ -60,6 +68,7 @@ public struct GGUFOutput: OutputFormat {
                 table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
                 + model.metadataLeft("text beside the tensors, which GGUF has other keys for")
             layout.warnings = metadata.warnings
+            layout.inputs = inputs
             layout.transforms = [
                 Manifest.Transform(
                     kind: "map", parameters: [.init("map", .string(map.name)), .init("to", .string("gguf"))])
@@ -71,20 +80,24 @@ public struct GGUFOutput: OutputFormat {
             }
             return layout
         } catch {
+            var error = error
+            error.file = model.source.place(of: error.file)
             throw .source(error)
         }
     }
 
     /// The keys that follow from the config and the tokenizer.
     private static func metadata(
-        _ config: JSONValue, of model: OutputModel
+        _ config: JSONValue, of model: OutputModel, _ inputs: inout [InputFile]
     ) throws(CheckpointError) -> GGUFMetadata {
+        var read: [InputFile] = []
+        defer { inputs += read }
         // Nothing of this machine: equal models give equal files. A made-up name would make llama.cpp look for the
         // tokens of its namesakes; without one, Mistral is taken for Llama when the file is read again.
         let known = config["_name_or_path"]?.string.map { Path.name(of: $0) } ?? ""
         let usual = config["model_type"]?.string == "mistral" ? "Mistral" : nil
         return try GGUFMetadata(config: config, name: known.isEmpty ? usual : known) {
-            (name) throws(CheckpointError) in try model.source.contents(of: name)
+            (name) throws(CheckpointError) in try model.source.contents(of: name, &read)
         }
     }
 

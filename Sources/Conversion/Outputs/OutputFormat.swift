@@ -68,6 +68,8 @@ public struct OutputLayout: Sendable {
     public var index: (name: String, contents: [UInt8])?
     /// What the format has no place for.
     public var skipped: [SkippedItem] = []
+    /// The files that were read to make them, beside the weights.
+    public var inputs: [InputFile] = []
     /// What may be missed in the files.
     public var warnings: [CheckpointWarning] = []
     /// What the format did to the tensors.
