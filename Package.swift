@@ -99,7 +99,8 @@ let package = Package(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore", "CZlib", "CZstd"],
+            name: "ArchivesTests",
+            dependencies: ["Archives", "ArchiveTestSupport", "TensorCore", "CZlib", "CZstd"],
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore", "TestSupport"],
@@ -107,7 +108,8 @@ let package = Package(
         .testTarget(
             name: "CheckpointFormatsTests",
             dependencies: [
-                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore", "StrictJSON",
+                "CheckpointFormats", "Checkpoints", "Archives", "ArchiveTestSupport", "TensorCore",
+                "StrictJSON",
             ],
             swiftSettings: settings),
         .testTarget(
