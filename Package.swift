@@ -104,7 +104,8 @@ let package = Package(
             name: "IntegrityTests", dependencies: ["TensorCore", "StrictJSON", "Integrity", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "ArchivesTests", dependencies: ["Archives", "ArchiveTestSupport", "TensorCore", "CZlib", "CZstd"],
+            name: "ArchivesTests",
+            dependencies: ["Archives", "ArchiveTestSupport", "TensorCore", "CZlib", "CZstd"],
             swiftSettings: settings),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorCore", "TestSupport"],

@@ -53,7 +53,6 @@ extension Checkpoint {
         warnings += other.warnings
         changes += other.changes
         root = root ?? other.root
-        consulted += other.consulted
         embedded += other.embedded.filter { file in
             !embedded.contains { $0.file.name.utf8.elementsEqual(file.file.name.utf8) }
         }

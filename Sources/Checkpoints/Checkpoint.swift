@@ -24,9 +24,6 @@ public struct Checkpoint: Sendable {
     public var embedded: [EmbeddedFile] = []
     /// Plain values that the source keeps beside its tensors, such as a trainer's settings and its step.
     public var values: [JSONMember] = []
-    /// Files that ``values`` and ``embedded`` were made of when the source was read: a result made of them holds as
-    /// long as they stay what they were.
-    public var consulted: [InputFile] = []
 
     /// What was done to the tensors since they were read, in order, such as the merge of an adapter.
     public var changes: [CheckpointChange] = []

@@ -193,8 +193,7 @@ extension IOError {
 extension ExportPlan {
     /// The files that are read.
     var inputs: [InputFile] {
-        checkpoint.files.compactMap(\.input) + checkpoint.consulted
-            + sideFiles.compactMap { $0.source as? InputFile } + descriptions
+        checkpoint.files.compactMap(\.input) + sideFiles.compactMap { $0.source as? InputFile } + descriptions
     }
 }
 

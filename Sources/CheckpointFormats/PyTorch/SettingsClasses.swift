@@ -52,6 +52,7 @@ enum SettingsClasses {
         "omegaconf", "hydra.core", "lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
         "lightning.fabric.utilities.enums", "lightning_utilities.core.enums", "pytorch_lightning.utilities",
         "lightning.pytorch.utilities", "lightning.pytorch.callbacks", "pytorch_lightning.callbacks",
-        "easydict", "addict", "yacs.config", "mmengine.config", "ml_collections", "fairseq.dataclass", "huggingface_hub.utils",
+        "easydict", "addict", "yacs.config", "mmengine.config", "ml_collections", "fairseq.dataclass",
+        "huggingface_hub.utils",
     ]
 }
