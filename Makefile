@@ -63,6 +63,7 @@ bench: build $(INTEROP_VENV)/ready ## Time the library beside the wheel, convers
 	    --swift .build-bench/release/safetensors-bench --size $(or $(SIZE),1GB)
 	$(INTEROP_VENV)/bin/python Benchmarks/kernels_bench.py --swift .build-bench/release/kernels-bench
 	$(INTEROP_VENV)/bin/python Benchmarks/export_vs_torch.py --artifact $(RELEASE) --size $(or $(SIZE),4GB)
+	$(INTEROP_VENV)/bin/python Benchmarks/distributed_bench.py --artifact $(RELEASE) --size $(or $(SIZE),4GB)
 
 format: ## Format the Swift sources
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Fuzz/Package.swift Fuzz/Sources \

@@ -9,28 +9,16 @@ let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "artifact", path: "..")],
     targets: [
-        "header",
-        "json",
-        "index",
-        "pytorch",
-        "pickle",
-        "pattern",
-        "pipeline",
-        "msgpack",
-        "ocdbt",
-        "nemo",
-        "stream",
-        "dcp",
-        "zero",
-        "names",
-        "gguf",
-        "sentencepiece",
-        "adapter",
-        "corpus",
-        "differential",
-        "artifact",
-        "npy",
-        "onnx",
-        "hdf5",
+        "header", "json", "index", "pytorch", "pickle", "nemo", "stream", "dcp",
+        "zero", "gguf", "sentencepiece", "npy", "onnx", "hdf5", "msgpack", "ocdbt",
+        "names", "adapter", "pattern", "pipeline",
     ].map {
+        .executableTarget(name: "fuzz-\($0)", dependencies: entries, swiftSettings: settings)
+    } + [
+        .executableTarget(name: "corpus", dependencies: entries, swiftSettings: settings),
+        .executableTarget(
+            name: "differential",
+            dependencies: entries + [.product(name: "SafeTensors", package: "artifact")],
+            swiftSettings: settings),
+    ]
 )

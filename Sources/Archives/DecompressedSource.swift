@@ -47,7 +47,9 @@ public final class DecompressedSource: ByteSource {
         self.mayEndEarly = mayEndEarly
         windowByteCount = window
         state = Mutex(
-            DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly))
+            DecompressionRun(
+                source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly)
+        )
     }
 
     /// The sources that were read last and keep something for the next read.
@@ -57,7 +59,8 @@ public final class DecompressedSource: ByteSource {
     private func forget() { state.withLock { $0 = newRun() } }
 
     private func newRun() -> DecompressionRun {
-        DecompressionRun(source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly)
+        DecompressionRun(
+            source, range, compression, name: name, takesChecksum: crc32 != nil, mayEndEarly: mayEndEarly)
     }
 
     /// A read that goes back may decompress everything again.

@@ -72,7 +72,8 @@ struct FormatCaseTests {
     @Test(arguments: names { $0.tensors != nil && $0.base == nil })
     func `exports to SafeTensors that hold the same bytes and verify`(name: String) throws {
         let directory = try TemporaryDirectory()
-        let exported = try artifact("export", path(name), "--untie", "--allow-unmatched", "-o", directory.file("out"))
+        let exported = try artifact(
+            "export", path(name), "--untie", "--allow-unmatched", "-o", directory.file("out"))
         #expect(exported.exitCode == 0, "\(exported.errors)")
         #expect(try artifact("verify", directory.file("out")).exitCode == 0)
         let json = try artifact("inspect", directory.file("out"), "--json", "--digests").json()

@@ -54,7 +54,8 @@ struct RepositoryTests {
         let table = try artifact("formats", "--markdown").output
         let readme = String(decoding: try bytes(of: Repository.path("README.md")), as: UTF8.self)
         #expect(
-            readme.contains(table.trimmingCharacters(in: .newlines)), "run: scripts/readme .build/debug/artifact")
+            readme.contains(table.trimmingCharacters(in: .newlines)),
+            "run: scripts/readme .build/debug/artifact")
     }
 
     @Test(.enabled(if: Oracle.isAvailable))

@@ -30,6 +30,17 @@ import Testing
         }
     }
 
+    @Test
+    func `objects of unknown classes in the state are refused, and records where the caller allows them`()
+        throws
+    {
+        let refused = try error(F.path("deepspeed/opaque"))
+        #expect(refused.code == "refused-global" && refused.global == "mytrainer.Thing")
+        let allowed = try F.read(F.path("deepspeed/opaque")) { $0.allowsOpaque = true }
+        let plain = try F.read(F.path("deepspeed/zero2"))
+        #expect(allowed.tensors.map(\.name) == plain.tensors.map(\.name))
+    }
+
     @Test func `a file of a save with more ranks is not taken along`() throws {
         try F.withCopy(of: "deepspeed/zero1_bf16") { copy in
             let name = "bf16_zero_pp_rank_2_mp_rank_00_optim_states.pt"

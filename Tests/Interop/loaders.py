@@ -12,6 +12,7 @@ prints what each did: `loads`, `wrong` (other values, shapes or dtypes, or tenso
 
 import argparse
 import base64
+import importlib
 import importlib.util
 import json
 import os
@@ -312,6 +313,15 @@ def load_fastsafetensors(path):
         return torch_table({k: f.get_tensor(k).clone() for k in f.keys()})
 
 
+def works(module):
+    """Whether a package whose native part may be missing can be used."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
 def installed(module, major=None):
     if importlib.util.find_spec(module) is None:
         return False
@@ -328,7 +338,7 @@ LOADERS = {
     "transformers@5": (lambda: installed("transformers", "5"), load_transformers),
     "accelerate": (lambda: installed("accelerate"), load_accelerate),
     "hub": (lambda: installed("huggingface_hub", "2") and installed("torch"), load_hub),
-    "mlx": (lambda: installed("mlx"), load_mlx),
+    "mlx": (lambda: installed("mlx") and works("mlx.core"), load_mlx),
     "llama.cpp": (lambda: installed("gguf") and installed("torch"), load_gguf),
     "fastsafetensors": (lambda: installed("fastsafetensors"), load_fastsafetensors),
 }

@@ -28,7 +28,7 @@ struct DeepSpeedReader {
                 "there is neither mp_rank_00_model_states.pt nor zero_pp_rank_0_mp_rank_00_model_states.pt",
                 file: files.location)
         }
-        var opened = OpenedStates(files: files, prefix: prefix)
+        var opened = OpenedStates(files: files, prefix: prefix, allowsOpaque: options.allowsOpaque)
         let state = try opened.state(name)
         try Self.checkExperts(state)
         var table = DeepSpeedTable(place: files.location)
@@ -190,9 +190,12 @@ struct OpenedStates {
     private(set) var sources: [SourceFile] = []
     private(set) var lackingChecksum: String?
 
-    init(files: CheckpointFiles, prefix: String) {
+    private let allowsOpaque: Bool
+
+    init(files: CheckpointFiles, prefix: String, allowsOpaque: Bool) {
         self.files = files
         self.prefix = prefix
+        self.allowsOpaque = allowsOpaque
     }
 
     /// Opens and reads one; those that are open already are read again.
@@ -200,7 +203,8 @@ struct OpenedStates {
         let known = names.firstIndex(of: name)
         let source: any ByteSource
         if let known { source = sources[known].source } else { source = try files.open(name) }
-        let state = try DeepSpeedState(source, name: prefix + name)
+        let state = try DeepSpeedState(
+            source, name: prefix + name, allowsOpaque: allowsOpaque)
         if state.object.lacksChecksum { lackingChecksum = lackingChecksum ?? prefix + name }
         if known == nil {
             names.append(name)

@@ -6,7 +6,7 @@ struct DeepSpeedState {
     let object: SavedObject
     private(set) var builder: TensorBuilder
 
-    init(_ source: any ByteSource, name: String) throws(CheckpointError) {
+    init(_ source: any ByteSource, name: String, allowsOpaque: Bool) throws(CheckpointError) {
         let firstBytes: [UInt8]
         do { firstBytes = try source.bytes(at: 0, count: Int(min(4, source.byteCount))) } catch {
             throw CheckpointError(error)
@@ -17,7 +17,9 @@ struct DeepSpeedState {
                 "this is no zip archive, so DeepSpeed did not write it or it is damaged",
                 file: name)
         }
-        object = try ArchiveCheckpoint(source, displayName: name).object(globals: .deepSpeed)
+        var globals = PickleGlobals.deepSpeed
+        globals.allowsOpaque = allowsOpaque
+        object = try ArchiveCheckpoint(source, displayName: name).object(globals: globals)
         builder = TensorBuilder(heap: object.heap, storages: object.storages, file: name)
     }
 

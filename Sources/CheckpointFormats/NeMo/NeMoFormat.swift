@@ -32,15 +32,20 @@ public struct NeMoFormat: FileFormat {
     /// Reads the headers of the archive and of the weights in it.
     public func read(_ file: WeightsFile, options: ReadOptions) throws(CheckpointError) -> Checkpoint {
         let archive = try Self.archive(file)
-        guard let weights = archive.entry(named: "model_weights.ckpt") else {
-            throw Self.noWeights(in: archive, file.name)
+        var checkpoint: Checkpoint
+        var isWeights: (TarEntry) -> Bool
+        if let weights = archive.entry(named: "model_weights.ckpt") {
+            checkpoint = try PyTorchReader.read(
+                archive.source, range: weights.dataRange, displayName: file.name, options: options)
+            checkpoint.files[0].source = file.source
+            if archive.source.name != file.source.name { checkpoint.files[0].checksums = [] }
+            isWeights = { $0 == weights }
+        } else {
+            checkpoint = try Self.distributed(archive, file, options)
+            isWeights = { Self.name(inDirectory: $0) != nil }
         }
-        var checkpoint = try PyTorchReader.read(
-            archive.source, range: weights.dataRange, displayName: file.name, options: options)
         checkpoint.format = name
-        checkpoint.files[0].source = file.source
-        if archive.source.name != file.source.name { checkpoint.files[0].checksums = [] }
-        for entry in archive.entries where entry != weights {
+        for entry in archive.entries where !isWeights(entry) {
             let source = SourceRange(
                 name: file.source.name + ": " + entry.text, of: archive.source, range: entry.dataRange)
             if let embedded = EmbeddedFile(name: entry.text, source: source) {
@@ -67,14 +72,45 @@ public struct NeMoFormat: FileFormat {
         }
     }
 
-    private static func noWeights(in archive: TarArchive, _ file: String) -> CheckpointError {
-        if archive.entries.contains(where: { $0.name.starts(with: "model_weights/".utf8) }) {
-            return CheckpointError(
-                .unsupported, "nemo-distributed",
-                "its weights are a torch.distributed.checkpoint directory, which is not read from inside an "
-                    + "archive: unpack it and name the directory model_weights", file: file)
+    /// The name of an entry of the directory of distributed weights, within that directory.
+    private static func name(inDirectory entry: TarEntry) -> String? {
+        let parts = entry.text.split(separator: "/").drop { $0 == "." }
+        guard parts.first == "model_weights", parts.count == 2 else { return nil }
+        return String(parts[parts.startIndex + 1])
+    }
+
+    /// Reads weights that are a directory of `torch.distributed.checkpoint` inside the archive.
+    private static func distributed(
+        _ archive: TarArchive, _ file: WeightsFile, _ options: ReadOptions
+    ) throws(CheckpointError) -> Checkpoint {
+        var starts: [ByteKey: UInt64] = [:]
+        var sources: [(name: String, source: any ByteSource)] = []
+        for entry in archive.entries {
+            guard let name = name(inDirectory: entry) else { continue }
+            let source = SourceRange(
+                name: file.source.name + ": " + entry.text, of: archive.source, range: entry.dataRange)
+            starts[ByteKey(source.name)] = entry.dataRange.lowerBound
+            sources.append((name, source))
         }
-        return CheckpointError(
-            .malformed, "no-weights", "the archive has no model_weights.ckpt", file: file)
+        guard !sources.isEmpty else {
+            throw CheckpointError(
+                .malformed, "no-weights", "the archive has neither model_weights.ckpt nor model_weights/",
+                file: file.name)
+        }
+        var checkpoint = try DCPFormat.read(sources, location: file.name, options: options)
+        var whole = SourceFile(path: file.name, source: file.source)
+        whole.members = checkpoint.files
+        if archive.source.name == file.source.name {
+            // The same checksums, counted from the start of the archive.
+            whole.checksums = checkpoint.files.flatMap { part in
+                let start = starts[ByteKey(part.source.name)] ?? 0
+                return part.checksums.map { sum in
+                    let range = start + sum.range.lowerBound..<start + sum.range.upperBound
+                    return RangeChecksum(range: range, crc32: sum.crc32, label: part.path + ": " + sum.label)
+                }
+            }.sorted { $0.range.lowerBound < $1.range.lowerBound }
+        }
+        checkpoint.files = [whole]
+        return checkpoint
     }
 }

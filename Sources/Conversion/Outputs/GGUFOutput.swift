@@ -65,7 +65,9 @@ public struct GGUFOutput: OutputFormat {
                 ]
             var layout = try Self.layOut(tensors, pairs, of: model)
             layout.skipped =
-                table.ignored.map { SkippedItem(name: $0.string, reason: "follows from the config") }
+                table.ignored.map {
+                    SkippedItem(name: $0.string, reason: "has no place in GGUF, or follows from the config")
+                }
                 + model.metadataLeft("text beside the tensors, which GGUF has other keys for")
             layout.warnings = metadata.warnings
             layout.inputs = inputs

@@ -259,9 +259,21 @@ nemo(expect("nemo/plain.nemo", state, **more), "w")
 nemo(expect("nemo/gzip.nemo", state, **more), "w:gz")
 nemo(expect("nemo/pax.nemo", state, **more), "w", ("model_config.yaml", "model_weights.ckpt", "abc_tokenizer.model", "x" * 150 + ".bin"), tarfile.PAX_FORMAT)
 nemo(expect("nemo/gnu_long.nemo", state, **more), "w", ("./model_config.yaml", "./model_weights.ckpt", "./abc_tokenizer.model", "./" + "y" * 150 + ".bin"))
-nemo(expect("bad/nemo_distributed.nemo", error="nemo-distributed", **{"class": "unsupported"}), "w", ("./model_config.yaml", "./model_weights/.metadata", "./t.model", "./z"))
+nemo(expect("bad/nemo_distributed.nemo", error="refused-opcode", **{"class": "unsafe"}), "w", ("./model_config.yaml", "./model_weights/.metadata", "./t.model", "./z"))
 nemo(expect("mal/escape.nemo", error="path-escape", **{"class": "unsafe"}), "w", ("./model_config.yaml", "../../model_weights.ckpt", "./t.model", "./z"))
 nemo(expect("mal/duplicate.nemo", error="duplicate-entry", **{"class": "malformed"}), "w", ("./model_config.yaml", "./model_weights.ckpt", "Model_Weights.ckpt", "./z"))
+
+# Distributed weights: those of dcp/sharded2, whose tensors expected.json lists.
+with tarfile.open(f"{OUT}/nemo/distributed.nemo", "w", format=tarfile.USTAR_FORMAT) as archive:
+    parts = [(f"./model_weights/{n}", open(f"{OUT}/dcp/sharded2/{n}", "rb").read()) for n in (".metadata", "__0_0.distcp", "__1_0.distcp")]
+    for name, data in [("./model_config.yaml", b"hidden_size: 6\n"), *parts, ("./tokenizer.model", b"not really")]:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+EXPECTED["nemo/distributed.nemo"] = {
+    "embedded": ["model_config.yaml", "tokenizer.model"],
+    "tensors": json.load(open(f"{OUT}/expected.json"))["dcp/sharded2"]["tensors"],
+}
 
 json.dump(EXPECTED, open(f"{OUT}/expected-torch-made.json", "w"), indent=1, sort_keys=True)
 print(len(EXPECTED), sum(os.path.getsize(f"{OUT}/{n}") for n in EXPECTED))
