@@ -82,9 +82,7 @@ struct DiffReport {
     }
 
     private static func shown(_ value: JSONValue?) -> String {
-        guard let value else { return "(none)" }
-        let text = String(decoding: value.serialized(), as: UTF8.self)
-        return escapedForDisplay(text.count > 60 ? text.prefix(57) + "…" : text)
+        value?.displayText ?? "(none)"
     }
 
     /// A bar for each layer, as long as its tensors changed together, on the scale of the largest.

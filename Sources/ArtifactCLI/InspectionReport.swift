@@ -73,12 +73,7 @@ struct InspectionReport {
         if !inside.isEmpty { table.add("holds", Self.describe(inside)) }
         // Where there is nothing else, the values are what was asked for.
         for member in checkpoint.values.prefix(checkpoint.tensors.isEmpty ? 1000 : 20) {
-            let text = String(decoding: member.value.serialized(asciiOnly: true), as: UTF8.self)
-            let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
-            // JSON has escaped its own quotes.
-            let safe = escapedForDisplay(String(shown)).split(
-                separator: "\\\"", omittingEmptySubsequences: false)
-            table.add("value", "\(escapedForDisplay(member.key)) = \(safe.joined(separator: "\""))")
+            table.add("value", "\(escapedForDisplay(member.key)) = \(member.value.displayText)")
         }
         return table
     }

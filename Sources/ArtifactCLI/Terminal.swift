@@ -93,3 +93,13 @@ struct Style: Sendable {
         isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
     }
 }
+
+extension JSONValue {
+    /// The beginning of the value's JSON, for people.
+    var displayText: String {
+        let text = String(decoding: serialized(asciiOnly: true), as: UTF8.self)
+        let shown = text.utf8.count > 60 ? text.prefix(60) + "…" : text[...]
+        // JSON has escaped whatever a terminal would take for more than text.
+        return String(shown)
+    }
+}

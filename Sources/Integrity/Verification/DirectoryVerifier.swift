@@ -67,8 +67,8 @@ public struct DirectoryVerifier: Sendable {
 
     private func readManifest(in path: String, _ report: inout VerificationReport) -> Manifest? {
         let file = Path.join(path, Manifest.fileName)
-        guard (try? FileSystem.kind(of: file, followingLinks: false)) != nil else { return nil }
         do {
+            guard try FileSystem.kind(of: file, followingLinks: false) != nil else { return nil }
             return try Manifest(decoding: try FileSystem.contents(of: file, limit: 1 << 30))
         } catch let error as IOError {
             report.findings.append(
@@ -145,6 +145,8 @@ public struct DirectoryVerifier: Sendable {
         for (item, outcome) in zip(work, outcomes) {
             judge(item.file, item.tensors, item.lane.source as? InputFile, outcome, &report)
         }
+        // Files of other formats have no structure that is looked at, but tensors all the same.
+        report.tensorCount = max(report.tensorCount, work.reduce(0) { $0 + $1.tensors.count })
         report.byteCount = zip(work, outcomes).reduce(0) {
             $0 + ($1.1.error == nil ? $1.0.file.byteCount : 0)
         }
