@@ -184,10 +184,9 @@ struct TarHeader {
         guard let first = field.first else { return nil }
         if first & 0x80 != 0 {
             // Negative numbers, and those beyond 64 bits, are none.
-            guard first == 0x80, field.dropFirst().prefix(field.count - 9).allSatisfy({ $0 == 0 }) else {
-                return nil
-            }
-            return field.suffix(min(8, field.count - 1)).reduce(0) { $0 << 8 | UInt64($1) }
+            let high = field.dropFirst().dropLast(8)
+            guard first == 0x80, high.allSatisfy({ $0 == 0 }) else { return nil }
+            return field.dropFirst().suffix(8).reduce(0) { $0 << 8 | UInt64($1) }
         }
         let digits = field.drop { $0 == 0x20 }.prefix { 0x30...0x37 ~= $0 }
         guard field.drop(while: { $0 == 0x20 }).dropFirst(digits.count).allSatisfy({ $0 == 0 || $0 == 0x20 })
