@@ -209,7 +209,7 @@ import Testing
             "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "rope_theta": 500000.0, "head_dim": 12,
             "num_experts": 5, "num_local_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 20,
             "shared_expert_intermediate_size": 28, "sliding_window": 32, "final_logit_softcapping": 30.0,
-            "attn_logit_softcapping": 50.0, "rope_local_base_freq": 20000.0}
+            "attn_logit_softcapping": \(modelType == "gemma2" ? "50.0" : "null"), "rope_local_base_freq": 20000.0}
             """
         var files = try Self.files(Self.read(Self.pieces(addsSpace: true)))
         files["config.json"] = Array(config.utf8)

@@ -27,12 +27,21 @@ public struct GGUFMetadata: Sendable {
         config: JSONValue, name: String?, file: (String) throws(CheckpointError) -> [UInt8]?
     ) throws(CheckpointError) {
         let settings = try ModelSettings(config)
+        try settings.refuseWhatIsFixed()
         architecture = settings.architecture.name
         add("general.architecture", .string(architecture))
         add("general.type", .string("model"))
         if let name { add("general.name", .string(name)) }
         try addNumbers(settings)
         addRotation(settings)
+        if let window = settings.lostWindow {
+            warnings.append(
+                CheckpointWarning(
+                    "window-left-out",
+                    "attention sees \(window) tokens back, which llama.cpp does not heed: "
+                        + "beyond so many tokens it computes otherwise",
+                    file: "config.json"))
+        }
         let vocabulary = try GGUFVocabulary(
             size: try settings.integer("vocab_size"), config: config, file: file)
         pairs += vocabulary.pairs
