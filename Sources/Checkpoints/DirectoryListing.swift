@@ -6,7 +6,7 @@ public struct DirectoryListing: Sendable {
     public let path: String
     /// Regular files, and links to such, in name order.
     public let files: [String]
-    /// Directories, and links to such, in name order.
+    /// Directories, and links to such inside this one, in name order.
     public let directories: [String]
     /// What cannot be used, with the reason.
     public let left: [SkippedItem]
@@ -27,7 +27,13 @@ public struct DirectoryListing: Sendable {
             case .file where Path.isSafeRelative(name): files.append(name)
             case .file:
                 left.append(SkippedItem(name: name, reason: "its name has control characters or backslashes"))
-            case .directory: directories.append(name)
+            case .directory:
+                guard Self.stays(Path.join(path, name), in: path) else {
+                    left.append(
+                        SkippedItem(name: name + "/", reason: "a link that leads out of the directory"))
+                    continue
+                }
+                directories.append(name)
             case nil where name.unicodeScalars.contains("\u{FFFD}"):
                 left.append(SkippedItem(name: name, reason: "its name is not UTF-8"))
             case nil: try Self.checkBrokenLink(name, directory: path, left: &left)
@@ -44,8 +50,17 @@ public struct DirectoryListing: Sendable {
     public func has(_ name: String) -> Bool { files.contains { $0.utf8.elementsEqual(name.utf8) } }
 
     /// Lists a directory in this one.
+    ///
+    /// - Throws: where there is none of this name, or it is a link that leads out of this directory.
     public func listing(of name: String) throws(CheckpointError) -> DirectoryListing {
-        try DirectoryListing(path: Path.join(path, name))
+        let inner = Path.join(path, name)
+        guard Path.isSafeRelative(name), Self.stays(inner, in: path) else {
+            throw CheckpointError(
+                .unsafe, "path-escape",
+                "the directory \(escapedForDisplay(name)) is a link that leads out of it, or no plain path",
+                file: path)
+        }
+        return try DirectoryListing(path: inner)
     }
 
     /// Opens a file by its path relative to the directory.
@@ -73,6 +88,14 @@ public struct DirectoryListing: Sendable {
 }
 
 extension DirectoryListing {
+    /// Whether a path, links in it followed, is inside a directory; so is what does not exist.
+    private static func stays(_ path: String, in directory: String) -> Bool {
+        guard let target = FileSystem.resolved(path), let base = FileSystem.resolved(directory) else {
+            return true
+        }
+        return isInside(target, base)
+    }
+
     /// Opens a file that a file of a directory refers to, where it is in that directory.
     ///
     /// - Parameters:

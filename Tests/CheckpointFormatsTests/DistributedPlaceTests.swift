@@ -86,6 +86,28 @@ import Testing
         }
     }
 
+    @Test(arguments: ["weights", "global_step2"])
+    func `a directory that is a link out of the checkpoint is not followed`(name: String) throws {
+        let source = name == "weights" ? "dcp/fsdp1" : "deepspeed/zero2/global_step2"
+        let place = FileManager.default.temporaryDirectory.appending(path: "link-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: place) }
+        try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+        try Data(name.utf8).write(to: URL(filePath: place + "/latest"))
+        let inside = place + "/" + name
+        try FileManager.default.createSymbolicLink(atPath: inside, withDestinationPath: F.path(source))
+        #expect(throws: CheckpointError.self) { try FormatRegistry.open(path: place) }
+        try FileManager.default.removeItem(atPath: inside)
+        try FileManager.default.copyItem(atPath: F.path(source), toPath: inside)
+        #expect(try !FormatRegistry.open(path: place).checkpoint.tensors.isEmpty)
+    }
+
+    @Test func `tensors in a pickled value are listed and warned of`() throws {
+        let checkpoint = try FormatRegistry.open(path: F.path("dcp/tuple")).checkpoint
+        #expect(checkpoint.tensors.count == 3)
+        #expect(checkpoint.skipped.contains { $0.name == "model.l.2" && $0.tensorCount == 1 })
+        #expect(checkpoint.warnings.map(\.code) == ["tensor-in-value"])
+    }
+
     @Test func `several models of one trainer are a choice`() throws {
         try withDirectory("pytorch_model_fsdp_0", files: ["pytorch_model_fsdp_1/.metadata": "x"]) { place in
             let error = try #require(throws: CheckpointError.self) { try FormatRegistry.open(path: place) }

@@ -46,6 +46,12 @@ struct DCPReader {
         try values.read(selection.values.map { metadata.items[$0] })
         checkpoint.values = values.members
         checkpoint.skipped += values.skipped + unusedFiles(metadata)
+        checkpoint.warnings += values.skipped.filter { $0.tensorCount > 0 }.map { item in
+            CheckpointWarning(
+                "tensor-in-value",
+                "\(item.name) is a pickled value that holds tensors (\(item.tensorCount)), which are not exported: save "
+                    + "them as entries of their own", file: place)
+        }
         return checkpoint
     }
 }

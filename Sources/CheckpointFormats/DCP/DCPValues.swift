@@ -36,6 +36,8 @@ struct DCPValues {
                 }
                 members.append(
                     JSONMember(key: name, value: object.heap.json(object.top, budget: &budget)))
+                let count = object.tensorCount
+                if count > 0 { skip(name, "tensors inside a pickled value", tensorCount: count) }
             } catch {
                 // What it would take to rebuild an object is none of our business; what would run commands is.
                 guard error.code == "refused-global", let global = error.global,
@@ -48,7 +50,8 @@ struct DCPValues {
         if extraStateCount > 0 { skip("(\(extraStateCount) values)", "extra states of layers") }
     }
 
-    private mutating func skip(_ name: String, _ reason: String) {
-        skipped.append(SkippedItem(name: escapedForDisplay(name), reason: reason))
+    private mutating func skip(_ name: String, _ reason: String, tensorCount: Int = 0) {
+        skipped.append(
+            SkippedItem(name: escapedForDisplay(name), reason: reason, tensorCount: tensorCount))
     }
 }

@@ -17,6 +17,16 @@ struct SavedObject {
     let file: String
 }
 
+extension SavedObject {
+    /// The tensors in the value, each counted once for each way that leads there.
+    var tensorCount: Int {
+        let nesting = CheckpointError(
+            .malformed, "nesting-limit", "containers are nested too deep", file: file)
+        let tree = try? StateTree(heap, root: top, opensRecords: false, limit: 1000, fault: nesting)
+        return tree?.count(top).tensors ?? 0
+    }
+}
+
 extension ArchiveCheckpoint {
     /// The whole archive as one value.
     ///
