@@ -130,7 +130,8 @@ extension ONNXTensorReader {
         of tensor: ONNXTensor, byteCount: UInt64
     ) throws(CheckpointError) -> TensorSource {
         let external = tensor.external
-        guard tensor.raw == nil, tensor.packed == nil, tensor.loose == nil else {
+        // Some writers leave the field there with nothing in it.
+        guard tensor.raw?.isEmpty ?? true, tensor.packed == nil, tensor.loose == nil else {
             throw error(
                 tensor, .malformed, "ambiguous-data",
                 "its bytes are said to be in another file, and it has some here")

@@ -186,6 +186,9 @@ def make(g):
          {"w": w, "u": w[1]}, {"weights.bin": both})  # fmt: skip
     good("subfolder", model([external("w", TensorProto.FLOAT, [8, 4], location="data/w.bin")]), {"w": w}, {"data/w.bin": w.tobytes()})
     good("checksum", model([external("w", TensorProto.FLOAT, [8, 4], location="w", checksum="0" * 40)]), {"w": w}, {"w": w.tobytes()}, warn=["checksum-unchecked"])
+    emptied = external("w", TensorProto.FLOAT, [8, 4], location="w")
+    emptied.raw_data = b""
+    good("emptied", model([emptied]), {"w": w}, {"w": w.tobytes()})
     for name, location in (("up", "../raw.onnx"), ("absolute", "/etc/passwd"), ("inside_up", "a/../../raw.onnx")):
         bad(f"escape_{name}", model([external("w", TensorProto.FLOAT, [8, 4], location=location)]), "path-escape", "unsafe", beside={})
     bad("missing", model([external("w", TensorProto.FLOAT, [8, 4], location="gone.bin")]), "file-missing", beside={})
