@@ -130,7 +130,7 @@ extension ModelDirectory {
     private static func noWeights(_ directory: String) -> CheckpointError {
         return CheckpointError(
             .malformed, "no-weights",
-            "no weights here: none of *.safetensors, *.bin, *.pt, *.pth, *.ckpt or *.gguf is in the directory",
+            "no weights here: nothing in the directory is of a format that `artifact formats` lists",
             file: directory)
     }
 
